@@ -1,0 +1,153 @@
+// Package layout names the places in the storage tree that this project reads
+// or writes beside distribution's own code. It holds no I/O and no state.
+//
+// Below the root of a storage driver:
+//
+//	/docker/registry/v2
+//	├── blobs/<alg>/<first two hex digits>/<hex>/data        distribution's: the bytes of blobs and manifests
+//	└── repositories/<name>
+//	    ├── _layers/<alg>/<hex>/link                         distribution's: the blob is in the repository
+//	    ├── _manifests
+//	    │   ├── revisions/<alg>/<hex>/link                   distribution's: the manifest is in the repository
+//	    │   └── tags/<tag>
+//	    │       ├── current/link                             distribution's: what the tag points to
+//	    │       └── index/<alg>/<hex>/link                   distribution's: what it ever pointed to
+//	    └── _refs
+//	        ├── subjects/<alg>/<subject>/<alg>/<referrer>/link   ours, the truth: the referrer refers to the subject
+//	        └── derived                                          ours, can be lost at any moment
+//	            ├── subjects/<alg>/<subject>                     the bytes of a subject's referrers in one file
+//	            └── revisions                                    the revisions that have been looked at
+//
+// The index stands beside _manifests and never inside it, because distribution
+// takes every file named link below _manifests/revisions for a manifest.
+// Folders whose name begins with an underscore are invisible to a stock binary.
+package layout
+
+import (
+	"path"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// Root is distribution's root below that of the storage driver.
+const Root = "/docker/registry/v2"
+
+// Repositories is the folder of all repositories.
+const Repositories = Root + "/repositories"
+
+// Blobs is the folder of all blobs.
+const Blobs = Root + "/blobs"
+
+// LinkName is the name of the files whose content is the digest they stand for.
+const LinkName = "link"
+
+// BlobFolder is the folder of one blob, BlobData the file with its bytes.
+func BlobFolder(d digest.Digest) string {
+	hex := d.Encoded()
+	return path.Join(Blobs, d.Algorithm().String(), hex[:2], hex)
+}
+
+// BlobData is the file with the bytes of a blob or manifest.
+func BlobData(d digest.Digest) string { return BlobFolder(d) + "/data" }
+
+// Repository is the folder of a repository.
+func Repository(name string) string { return Repositories + "/" + name }
+
+// Layers is the folder of a repository's blob links.
+func Layers(name string) string { return Repository(name) + "/_layers" }
+
+// LayerLink is the file that puts a blob into a repository.
+func LayerLink(name string, d digest.Digest) string { return under(Layers(name), d) + "/" + LinkName }
+
+// Manifests is the folder of a repository's manifests and tags.
+func Manifests(name string) string { return Repository(name) + "/_manifests" }
+
+// Revisions is the folder of a repository's manifests.
+func Revisions(name string) string { return Manifests(name) + "/revisions" }
+
+// Revision is the folder of one manifest in a repository.
+func Revision(name string, d digest.Digest) string { return under(Revisions(name), d) }
+
+// RevisionLink is the file that puts a manifest into a repository.
+func RevisionLink(name string, d digest.Digest) string { return Revision(name, d) + "/" + LinkName }
+
+// Tags is the folder of a repository's tags.
+func Tags(name string) string { return Manifests(name) + "/tags" }
+
+// Tag is the folder of one tag.
+func Tag(name, tag string) string { return Tags(name) + "/" + tag }
+
+// TagCurrent is the file that says what a tag points to.
+func TagCurrent(name, tag string) string { return Tag(name, tag) + "/current/" + LinkName }
+
+// TagIndexEntry is the folder that records that a tag once pointed to d.
+func TagIndexEntry(name, tag string, d digest.Digest) string {
+	return under(Tag(name, tag)+"/index", d)
+}
+
+// Refs is the folder of all that this project adds to a repository.
+func Refs(name string) string { return Repository(name) + "/_refs" }
+
+// Subjects is the folder of the index: one folder for each subject.
+func Subjects(name string) string { return Refs(name) + "/subjects" }
+
+// Subject is the folder of the links to one subject.
+func Subject(name string, subject digest.Digest) string { return under(Subjects(name), subject) }
+
+// Referrers is the folder of the links from referrers of one digest algorithm
+// to one subject. Its entries are named by the referrers' hex digits.
+func Referrers(name string, subject digest.Digest, alg digest.Algorithm) string {
+	return Subject(name, subject) + "/" + alg.String()
+}
+
+// Referrer is the folder of one link of the index.
+func Referrer(name string, subject, referrer digest.Digest) string {
+	return under(Subject(name, subject), referrer)
+}
+
+// ReferrerLink is the file that says that referrer refers to subject.
+func ReferrerLink(name string, subject, referrer digest.Digest) string {
+	return Referrer(name, subject, referrer) + "/" + LinkName
+}
+
+// Derived is the folder of all that can be made again from the rest.
+func Derived(name string) string { return Refs(name) + "/derived" }
+
+// DerivedSubject is the file with the bytes of a subject's referrers.
+func DerivedSubject(name string, subject digest.Digest) string {
+	return under(Derived(name)+"/subjects", subject)
+}
+
+// DerivedRevisions is the file that lists the revisions that were looked at.
+func DerivedRevisions(name string) string { return Derived(name) + "/revisions" }
+
+func under(folder string, d digest.Digest) string {
+	return folder + "/" + d.Algorithm().String() + "/" + d.Encoded()
+}
+
+// ParseReferrer reads subject and referrer back from the path of a link below
+// Subjects(name). It reports whether the path is that of a well-formed link.
+func ParseReferrer(name, file string) (subject, referrer digest.Digest, ok bool) {
+	rest, found := strings.CutPrefix(file, Subjects(name)+"/")
+	parts := strings.Split(rest, "/")
+	if !found || len(parts) != 5 || parts[4] != LinkName {
+		return "", "", false
+	}
+	subject = digest.NewDigestFromEncoded(digest.Algorithm(parts[0]), parts[1])
+	referrer = digest.NewDigestFromEncoded(digest.Algorithm(parts[2]), parts[3])
+	return subject, referrer, subject.Validate() == nil && referrer.Validate() == nil
+}
+
+// ParseRevision reads the digest back from the path of a revision's link below
+// Revisions(name). Links deeper in the tree, which one earlier implementation
+// wrote, are not revisions.
+func ParseRevision(name, file string) (digest.Digest, bool) {
+	rest, found := strings.CutPrefix(file, Revisions(name)+"/")
+	parts := strings.Split(rest, "/")
+	if !found || len(parts) != 3 || parts[2] != LinkName {
+		return "", false
+	}
+	d := digest.NewDigestFromEncoded(digest.Algorithm(parts[0]), parts[1])
+	return d, d.Validate() == nil
+}

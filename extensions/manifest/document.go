@@ -1,0 +1,164 @@
+package manifest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// document is a JSON object with its members told apart exactly. encoding/json
+// takes "Subject" for "subject" and the last of two equal names silently: two
+// programs that read the same bytes would then see two manifests.
+type document struct {
+	members  map[string]json.RawMessage
+	repeated map[string]bool
+}
+
+var errNotObject = errors.New("not a JSON object")
+
+func decode(content []byte) (*document, error) {
+	dec := json.NewDecoder(bytes.NewReader(content))
+	start, err := dec.Token()
+	if err != nil {
+		return nil, fmt.Errorf("not JSON: %w", noEOF(err))
+	}
+	if start != json.Delim('{') {
+		return nil, errNotObject
+	}
+	d := &document{members: map[string]json.RawMessage{}, repeated: map[string]bool{}}
+	for dec.More() {
+		name, err := dec.Token()
+		if err != nil {
+			return nil, fmt.Errorf("not JSON: %w", noEOF(err))
+		}
+		key, _ := name.(string)
+		var value json.RawMessage
+		if err := dec.Decode(&value); err != nil {
+			return nil, fmt.Errorf("not JSON: %w", noEOF(err))
+		}
+		if _, twice := d.members[key]; twice {
+			d.repeated[key] = true
+		}
+		d.members[key] = value
+	}
+	if _, err := dec.Token(); err != nil {
+		return nil, fmt.Errorf("not JSON: %w", noEOF(err))
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("not JSON: something follows the object")
+	}
+	return d, nil
+}
+
+func noEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// has reports whether a member is there and is not null.
+func (d *document) has(name string) bool {
+	value, ok := d.members[name]
+	return ok && !bytes.Equal(value, []byte("null"))
+}
+
+func (d *document) text(name string, problems *Problems) (text string) {
+	if d.has(name) && json.Unmarshal(d.members[name], &text) != nil {
+		problems.Add(name, "must be a string")
+	}
+	return text
+}
+
+func (d *document) texts(name string, problems *Problems) (texts map[string]string) {
+	if !d.has(name) {
+		return nil
+	}
+	object, err := decode(d.members[name])
+	if err != nil {
+		problems.Add(name, "must be an object of strings")
+		return nil
+	}
+	texts = make(map[string]string, len(object.members))
+	for key := range object.members {
+		var text *string
+		switch err := json.Unmarshal(object.members[key], &text); {
+		case err != nil || text == nil:
+			problems.Add(fmt.Sprintf("%s[%q]", name, key), "must be a string")
+		case object.repeated[key]:
+			problems.Add(fmt.Sprintf("%s[%q]", name, key), "stands more than once")
+		default:
+			texts[key] = *text
+		}
+	}
+	return texts
+}
+
+func (d *document) descriptor(name string, problems *Problems) *v1.Descriptor {
+	if !d.has(name) {
+		return nil
+	}
+	return parseDescriptor(name, d.members[name], problems)
+}
+
+func (d *document) descriptors(name string, problems *Problems) []v1.Descriptor {
+	if !d.has(name) {
+		return nil
+	}
+	var items []json.RawMessage
+	if json.Unmarshal(d.members[name], &items) != nil {
+		problems.Add(name, "must be a list of descriptors")
+		return nil
+	}
+	list := make([]v1.Descriptor, 0, len(items))
+	for i, item := range items {
+		if desc := parseDescriptor(fmt.Sprintf("%s[%d]", name, i), item, problems); desc != nil {
+			list = append(list, *desc)
+		}
+	}
+	return list
+}
+
+// parseDescriptor reads a descriptor (image-spec v1.1, descriptor.md). One whose
+// digest can be read is returned even if the rest of it is wrong.
+func parseDescriptor(field string, raw json.RawMessage, problems *Problems) *v1.Descriptor {
+	d, err := decode(raw)
+	if err != nil {
+		problems.Add(field, "must be a descriptor: %v", err)
+		return nil
+	}
+	for name := range d.repeated {
+		problems.Add(field+"."+name, "stands more than once")
+	}
+	var inner Problems
+	desc := &v1.Descriptor{
+		MediaType:    d.text("mediaType", &inner),
+		Digest:       digest.Digest(d.text("digest", &inner)),
+		ArtifactType: d.text("artifactType", &inner),
+	}
+	if desc.MediaType == "" && len(inner) == 0 {
+		inner.Add("mediaType", "must be given")
+	}
+	digestErr := desc.Digest.Validate()
+	if digestErr != nil {
+		inner.Add("digest", "%q is not a valid digest: %v", string(desc.Digest), digestErr)
+	}
+	switch {
+	case !d.has("size"):
+		inner.Add("size", "must be given")
+	case json.Unmarshal(d.members["size"], &desc.Size) != nil || desc.Size < 0:
+		inner.Add("size", "must be a whole number of bytes")
+	}
+	for _, problem := range inner {
+		problems.Add(field+"."+problem.Field, "%s", problem.Reason)
+	}
+	if digestErr != nil {
+		return nil
+	}
+	return desc
+}
