@@ -106,22 +106,24 @@ func (d *document) descriptor(name string, problems *Problems) *v1.Descriptor {
 	return parseDescriptor(name, d.members[name], problems)
 }
 
-func (d *document) descriptors(name string, problems *Problems) []v1.Descriptor {
+// descriptors reads a list of descriptors, and where in the list each stands:
+// those that cannot be read are left out.
+func (d *document) descriptors(name string, problems *Problems) (list []v1.Descriptor, positions []int) {
 	if !d.has(name) {
-		return nil
+		return nil, nil
 	}
 	var items []json.RawMessage
 	if json.Unmarshal(d.members[name], &items) != nil {
 		problems.Add(name, "must be a list of descriptors")
-		return nil
+		return nil, nil
 	}
-	list := make([]v1.Descriptor, 0, len(items))
+	list = make([]v1.Descriptor, 0, len(items))
 	for i, item := range items {
 		if desc := parseDescriptor(fmt.Sprintf("%s[%d]", name, i), item, problems); desc != nil {
-			list = append(list, *desc)
+			list, positions = append(list, *desc), append(positions, i)
 		}
 	}
-	return list
+	return list, positions
 }
 
 // parseDescriptor reads a descriptor (image-spec v1.1, descriptor.md). One whose

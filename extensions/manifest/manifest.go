@@ -48,6 +48,23 @@ type Manifest struct {
 	// References are the config, layers, blobs and child manifests: all that the
 	// manifest needs, its subject not among them.
 	References []v1.Descriptor
+
+	positions []int // of References in the list that they stand in
+}
+
+// Field names the i-th of References as it stands in the document.
+func (m *Manifest) Field(i int) string {
+	list := "layers"
+	switch {
+	case IsArtifact(m.MediaType):
+		list = "blobs"
+	case m.MediaType == v1.MediaTypeImageIndex || m.MediaType == MediaTypeDockerList:
+		list = "manifests"
+	}
+	if m.positions[i] < 0 {
+		return "config"
+	}
+	return fmt.Sprintf("%s[%d]", list, m.positions[i])
 }
 
 // ErrUnknown is returned for a JSON object that is no manifest of a known kind.
@@ -132,21 +149,24 @@ func (d *document) manifest(mediaType string) (*Manifest, Problems) {
 		MediaType:    mediaType,
 		ArtifactType: d.text("artifactType", &problems),
 		Annotations:  d.texts("annotations", &problems),
-		Subject:      d.descriptor("subject", &problems),
+	}
+	if mediaType != MediaTypeDockerManifest && mediaType != MediaTypeDockerList {
+		m.Subject = d.descriptor("subject", &problems) // Docker's manifests know no subject
 	}
 	switch mediaType {
 	case v1.MediaTypeImageIndex, MediaTypeDockerList:
-		m.References = d.descriptors("manifests", &problems)
+		m.References, m.positions = d.descriptors("manifests", &problems)
 	case MediaTypeORASArtifact, MediaTypeOCIArtifact:
-		m.References = d.descriptors("blobs", &problems)
+		m.References, m.positions = d.descriptors("blobs", &problems)
 	default:
 		if config := d.descriptor("config", &problems); config != nil {
-			m.References = append(m.References, *config)
+			m.References, m.positions = append(m.References, *config), append(m.positions, -1)
 			if m.ArtifactType == "" && mediaType == v1.MediaTypeImageManifest {
 				m.ArtifactType = config.MediaType
 			}
 		}
-		m.References = append(m.References, d.descriptors("layers", &problems)...)
+		layers, positions := d.descriptors("layers", &problems)
+		m.References, m.positions = append(m.References, layers...), append(m.positions, positions...)
 	}
 	return m, problems
 }

@@ -1,0 +1,163 @@
+// Package listing answers lists of referrers over HTTP: filters, pages, links
+// to the next page and entity tags, which the ORAS routes and the OCI route have
+// in common. What differs between them is a View.
+package listing
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"sort"
+	"strconv"
+	"strings"
+
+	"github.com/distribution/distribution/v3/registry/api/errcode"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/oras-distribution/registry/extensions"
+	"github.com/oras-distribution/registry/extensions/referrers"
+)
+
+// MaxBytes is the size that a page's body does not exceed: containerd and
+// oras-go refuse bodies of more than about 4 MiB, and several clients read only
+// the first page.
+const MaxBytes = 4_000_000
+
+// View is how one API shows a set of referrers.
+type View struct {
+	// Name tells views apart; it must not be empty.
+	Name string
+	// ContentType is that of the body: Head, the entries with commas, Tail.
+	ContentType, Head, Tail string
+	// Includes reports whether the API lists the referrer at all.
+	Includes func(*referrers.Referrer) bool
+	// Position is the referrer's place in the order.
+	Position func(*referrers.Referrer) Position
+	// Append appends the referrer's JSON.
+	Append func([]byte, *referrers.Referrer) []byte
+	// Kept names the query parameters that the route itself reads: the links to
+	// further pages repeat them.
+	Kept []string
+	// Header is set on every answer; Filtered only where a filter was applied.
+	Header, Filtered http.Header
+}
+
+// Serve answers a request for the referrers of the digest in the target, which
+// names the subject.
+func (v *View) Serve(w http.ResponseWriter, r *http.Request, lister extensions.Lister, repository, subject string) error {
+	d, err := digest.Parse(subject)
+	if err != nil {
+		return errcode.ErrorCodeDigestInvalid.WithDetail(map[string]string{"digest": subject, "reason": err.Error()})
+	}
+	q, err := v.parseQuery(r.URL.RawQuery)
+	if err != nil {
+		return err
+	}
+	set, err := lister.Referrers(r.Context(), repository, d)
+	if err != nil {
+		return err
+	}
+	p := v.page(set, q)
+	header := w.Header()
+	setAll(header, v.Header)
+	if len(q.artifactTypes) > 0 {
+		setAll(header, v.Filtered)
+	}
+	header.Set("ETag", p.etag)
+	if p.next != "" {
+		header.Set("Link", fmt.Sprintf(`<%s?%s>; rel="next"`, r.URL.EscapedPath(), q.link(p.next)))
+	}
+	if matches(r.Header.Values("If-None-Match"), p.etag) {
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	header.Set("Content-Type", v.ContentType)
+	header.Set("Content-Length", strconv.Itoa(len(p.body)))
+	w.WriteHeader(http.StatusOK)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(p.body) // the client is gone if it fails
+	}
+	return nil
+}
+
+// page is one page of a listing, kept with the set that it was made from.
+type page struct {
+	body []byte
+	etag string
+	next string // the token of the next page, empty after the last
+}
+
+type pageKey struct{ view, query string }
+
+func (v *View) page(set *referrers.Set, q query) *page {
+	key := pageKey{v.Name, q.key}
+	return set.Memo(key, func() (any, int) {
+		p := v.makePage(v.ordered(set), q)
+		return p, len(p.body) + 256
+	}).(*page)
+}
+
+// ordered is the referrers that the view includes, in its order.
+func (v *View) ordered(set *referrers.Set) []placed {
+	return set.Memo(pageKey{v.Name, "order"}, func() (any, int) {
+		list := make([]placed, 0, len(set.Referrers))
+		for _, r := range set.Referrers {
+			if v.Includes == nil || v.Includes(r) {
+				list = append(list, placed{v.Position(r), r})
+			}
+		}
+		sort.Slice(list, func(i, j int) bool { return list[i].before(list[j]) })
+		return list, 32 * len(list)
+	}).([]placed)
+}
+
+func (v *View) makePage(list []placed, q query) *page {
+	if q.after != nil {
+		list = list[sort.Search(len(list), func(i int) bool { return q.after.before(list[i]) }):]
+	}
+	body := append(make([]byte, 0, min(MaxBytes, 512*len(list)+256)), v.Head...)
+	p := &page{}
+	var last placed
+	count := 0
+	for _, item := range list {
+		if !q.accepts(item.ArtifactType) {
+			continue
+		}
+		length := len(body)
+		if count > 0 {
+			body = append(body, ',')
+		}
+		body = v.Append(body, item.Referrer)
+		if count == q.limit || count > 0 && len(body)+len(v.Tail) > MaxBytes {
+			body = body[:length]
+			p.next = encodeToken(v.Name, last)
+			break
+		}
+		last = item
+		count++
+	}
+	p.body = append(body, v.Tail...)
+	sum := sha256.Sum256(append([]byte(p.next+"\n"), p.body...))
+	p.etag = `"` + hex.EncodeToString(sum[:16]) + `"`
+	return p
+}
+
+// matches reports whether one of the entity tags of If-None-Match is etag
+// (RFC 9110, section 13.1.2).
+func matches(values []string, etag string) bool {
+	for _, value := range values {
+		for _, tag := range strings.Split(value, ",") {
+			if tag = strings.TrimPrefix(strings.TrimSpace(tag), "W/"); tag == etag || tag == "*" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func setAll(header, values http.Header) {
+	for name, value := range values {
+		header[name] = value
+	}
+}

@@ -1,0 +1,10 @@
+package oci
+
+import "github.com/oras-distribution/registry/extensions/manifest"
+
+// artifact is the OCI artifact manifest of image-spec v1.1.0-rc.1 and rc.2, which
+// was withdrawn before v1.1.0. Clients of late 2022 push it.
+var artifact = manifest.Artifact{
+	MediaType:         manifest.MediaTypeOCIArtifact,
+	CreatedAnnotation: manifest.AnnotationOCICreated,
+}

@@ -1,0 +1,110 @@
+// Package oci is the extension for OCI 1.1: the referrers API, the OCI-Subject
+// header, the discovery of extensions, and the short-lived OCI artifact manifest.
+// See README.md in this folder.
+package oci
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/oras-distribution/registry/extensions"
+	"github.com/oras-distribution/registry/extensions/listing"
+	"github.com/oras-distribution/registry/extensions/manifest"
+	"github.com/oras-distribution/registry/extensions/referrers"
+)
+
+// Extension implements extensions.Extension.
+type Extension struct{ enabled bool }
+
+// New makes the extension.
+func New() *Extension { return &Extension{} }
+
+// Name implements extensions.Extension.
+func (*Extension) Name() string { return "oci" }
+
+// Configure implements extensions.Extension. Beside `enabled` it takes the form
+// that the ORAS project's fork used, `ext: [discover]`.
+func (e *Extension) Configure(section *extensions.Section) error {
+	section.Strings("ext", "discover")
+	e.enabled = section.Bool("enabled", true)
+	return section.Err()
+}
+
+// ManifestTypes implements extensions.ManifestTyper.
+func (e *Extension) ManifestTypes() []manifest.Artifact {
+	if !e.enabled {
+		return nil
+	}
+	return []manifest.Artifact{artifact}
+}
+
+// Routes implements extensions.Router.
+func (e *Extension) Routes(services extensions.Services) []extensions.Route {
+	if !e.enabled {
+		return nil
+	}
+	discovery := serveDiscovery(services.Descriptions)
+	return []extensions.Route{
+		{
+			Name: "oci_referrers",
+			Path: "/v2/{name}/referrers/{reference}",
+			Serve: func(w http.ResponseWriter, r *http.Request, target extensions.Target) error {
+				return view.Serve(w, r, services.Referrers, target.Repository.Name(), target.Reference)
+			},
+		},
+		{Name: "oci_discover", Path: "/v2/_oci/ext/discover", Serve: discovery},
+		{Name: "oci_discover_repository", Path: "/v2/{name}/_oci/ext/discover", Serve: discovery},
+	}
+}
+
+// Descriptions implements extensions.Describer.
+func (e *Extension) Descriptions() []extensions.Description {
+	if !e.enabled {
+		return nil
+	}
+	return []extensions.Description{{
+		Name:        "_oci",
+		URL:         "https://github.com/opencontainers/distribution-spec/tree/main/extensions",
+		Description: "the discovery of extensions",
+		Endpoints:   []string{"_oci/ext/discover"},
+	}}
+}
+
+// view is the listing of distribution-spec v1.1, "Listing Referrers": an image
+// index, the oldest first, because cosign takes the last entry for the newest.
+var view = listing.View{
+	Name:        "oci",
+	ContentType: v1.MediaTypeImageIndex,
+	Head:        `{"schemaVersion":2,"mediaType":"` + v1.MediaTypeImageIndex + `","manifests":[`,
+	Tail:        "]}",
+	Position: func(r *referrers.Referrer) listing.Position {
+		switch {
+		case !r.OCICreated.IsZero():
+			return listing.At(r.OCICreated)
+		case !r.ORASCreated.IsZero():
+			return listing.At(r.ORASCreated)
+		}
+		return listing.At(r.Pushed)
+	},
+	Append:   listing.AppendDescriptor,
+	Filtered: http.Header{"OCI-Filters-Applied": {"artifactType"}},
+}
+
+func serveDiscovery(descriptions []extensions.Description) func(http.ResponseWriter, *http.Request, extensions.Target) error {
+	return func(w http.ResponseWriter, r *http.Request, _ extensions.Target) error {
+		body, err := json.Marshal(map[string]any{"extensions": descriptions})
+		if err != nil {
+			return err
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+		w.WriteHeader(http.StatusOK)
+		if r.Method != http.MethodHead {
+			_, _ = w.Write(body)
+		}
+		return nil
+	}
+}

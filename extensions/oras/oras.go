@@ -1,0 +1,102 @@
+// Package oras is the extension for ORAS artifacts (artifacts-spec v1.0.0-draft.1
+// to rc.2): the artifact manifest, and the routes that list who refers to a
+// manifest. See README.md in this folder.
+package oras
+
+import (
+	"net/http"
+
+	"github.com/oras-distribution/registry/extensions"
+	"github.com/oras-distribution/registry/extensions/listing"
+	"github.com/oras-distribution/registry/extensions/manifest"
+	"github.com/oras-distribution/registry/extensions/referrers"
+)
+
+// Extension implements extensions.Extension.
+type Extension struct{ enabled bool }
+
+// New makes the extension.
+func New() *Extension { return &Extension{} }
+
+// Name implements extensions.Extension.
+func (*Extension) Name() string { return "oras" }
+
+// Configure implements extensions.Extension. Beside `enabled` it takes the form
+// that the ORAS project's fork used, `artifacts: [referrers]`.
+func (e *Extension) Configure(section *extensions.Section) error {
+	section.Strings("artifacts", "referrers")
+	e.enabled = section.Bool("enabled", true)
+	return section.Err()
+}
+
+// ManifestTypes implements extensions.ManifestTyper.
+func (e *Extension) ManifestTypes() []manifest.Artifact {
+	if !e.enabled {
+		return nil
+	}
+	return []manifest.Artifact{artifact}
+}
+
+// Routes implements extensions.Router.
+func (e *Extension) Routes(services extensions.Services) []extensions.Route {
+	if !e.enabled {
+		return nil
+	}
+	draft, candidate := view("references"), view("referrers")
+	candidate.Header = http.Header{"ORAS-Api-Version": {"oras/1.0"}}
+	candidate.Kept = []string{"digest"}
+	return []extensions.Route{
+		{
+			Name: "oras_referrers",
+			Path: "/oras/artifacts/v1/{name}/manifests/{reference}/referrers",
+			Serve: func(w http.ResponseWriter, r *http.Request, target extensions.Target) error {
+				return draft.Serve(w, r, services.Referrers, target.Repository.Name(), target.Reference)
+			},
+		},
+		{
+			Name:    "oras_manifest",
+			Path:    "/oras/artifacts/v1/{name}/manifests/{reference}",
+			Forward: "/v2/{name}/manifests/{reference}",
+		},
+		{
+			Name: "oras_ext_referrers",
+			Path: "/v2/{name}/_oras/artifacts/referrers",
+			Serve: func(w http.ResponseWriter, r *http.Request, target extensions.Target) error {
+				return candidate.Serve(w, r, services.Referrers, target.Repository.Name(), r.URL.Query().Get("digest"))
+			},
+		},
+	}
+}
+
+// Descriptions implements extensions.Describer.
+func (e *Extension) Descriptions() []extensions.Description {
+	if !e.enabled {
+		return nil
+	}
+	return []extensions.Description{{
+		Name:        "_oras",
+		URL:         "https://github.com/oras-project/artifacts-spec/blob/main/manifest-referrers-api.md",
+		Description: "ORAS referrers: the artifact manifests that refer to a manifest",
+		Endpoints:   []string{"_oras/artifacts/referrers"},
+	}}
+}
+
+// view is the listing of ORAS artifact manifests, the newest first, those that
+// do not say when they were created last. The clients of these routes can read
+// no other manifests. The drafts differ in the name of the list.
+func view(list string) listing.View {
+	return listing.View{
+		Name:        "oras-" + list,
+		ContentType: "application/json",
+		Head:        `{"` + list + `":[`,
+		Tail:        "]}",
+		Includes:    func(r *referrers.Referrer) bool { return r.MediaType == artifact.MediaType },
+		Position: func(r *referrers.Referrer) listing.Position {
+			if r.ORASCreated.IsZero() {
+				return listing.Last
+			}
+			return listing.Before(r.ORASCreated)
+		},
+		Append: listing.AppendDescriptor,
+	}
+}

@@ -1,0 +1,250 @@
+// Package referrers is the index from subjects to the manifests that refer to
+// them: link files in the storage tree, beside distribution's own.
+//
+// The invariants, and what holds them:
+//
+//   - The links are the truth. Each is a folder of its own, made by one write and
+//     removed by one delete, so that writers on any number of replicas never
+//     overwrite one another. Every listing reads the folder of its subject anew.
+//   - A link is made after the revision it points to and removed before it. What
+//     a listing has not seen before it checks against the revision, so that a
+//     link whose revision is gone, or never came, is not shown.
+//   - All else is derived, and believed only as far as it proves itself: memory
+//     holds what a manifest's bytes say, which their digest makes immutable; the
+//     file beside a subject holds those bytes, which are hashed when it is read;
+//     the file of scanned revisions only says which manifests need not be read
+//     again to know whether they have a subject.
+//   - A repository answers once it is known that each of its manifests that has a
+//     subject is linked (see scan). Until then it answers ErrNotReady, never a
+//     short list.
+package referrers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
+	"github.com/maypok86/otter/v2"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/oras-distribution/registry/extensions/layout"
+)
+
+// Options say how an Index works. Zero values mean the defaults.
+type Options struct {
+	// CacheSize is how much memory the known descriptors may take, in bytes.
+	CacheSize int
+	// Concurrency is how many storage operations one task may have under way.
+	Concurrency int
+	// Wait is how long a listing waits for a repository that is not ready.
+	Wait time.Duration
+	// MaxAnnotations is the size, in bytes of JSON, above which a manifest's
+	// annotations are not listed.
+	MaxAnnotations int
+	// ReadOnly forbids all writing. What would have been written is then kept in
+	// memory.
+	ReadOnly bool
+	// Observer is told what happens. It may be nil.
+	Observer Observer
+}
+
+// The defaults of Options.
+const (
+	DefaultCacheSize      = 64 << 20
+	DefaultConcurrency    = 16
+	DefaultWait           = 10 * time.Second
+	DefaultMaxAnnotations = 256 << 10
+)
+
+// Observer is told what an Index comes across, for logs and metrics.
+type Observer interface {
+	// Skipped is called for an entry that a listing leaves out.
+	Skipped(repository string, subject, referrer digest.Digest, reason error)
+	// Scanned is called for a repository whose manifests have been looked at.
+	Scanned(repository string, result ScanResult)
+	// Failed is called for work in the background that will be tried again.
+	Failed(repository string, err error)
+}
+
+// Index is the index of all repositories of one storage driver. Its methods may
+// be called from many goroutines.
+type Index struct {
+	driver   storagedriver.StorageDriver
+	options  Options
+	sets     *otter.Cache[setKey, *Set]
+	repos    *otter.Cache[string, *repoState]
+	listings flights[setKey, *Set]
+	scans    flights[string, *repoState]
+	derived  derivedWriter
+
+	ctx    context.Context // that of the work in the background
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+}
+
+type setKey struct {
+	repository string
+	subject    digest.Digest
+}
+
+// ErrNotReady is returned for a repository whose manifests have not been looked
+// at yet. The work goes on; asking again after RetryAfter is worth while.
+type ErrNotReady struct {
+	Repository string
+	RetryAfter time.Duration
+}
+
+// Error implements error.
+func (e ErrNotReady) Error() string {
+	return fmt.Sprintf("repository %s is being indexed", e.Repository)
+}
+
+// maxRepositories bounds how many repositories are known to be ready; one that
+// is forgotten costs two storage operations to be known again.
+const maxRepositories = 200_000
+
+// New makes an Index over a storage driver. Close ends its work.
+func New(driver storagedriver.StorageDriver, options Options) *Index {
+	setDefault(&options.CacheSize, DefaultCacheSize)
+	setDefault(&options.Concurrency, DefaultConcurrency)
+	setDefault(&options.Wait, DefaultWait)
+	setDefault(&options.MaxAnnotations, DefaultMaxAnnotations)
+	if options.Observer == nil {
+		options.Observer = silent{}
+	}
+	x := &Index{driver: driver, options: options}
+	x.ctx, x.cancel = context.WithCancel(context.Background())
+	x.sets = otter.Must(&otter.Options[setKey, *Set]{
+		MaximumWeight: uint64(options.CacheSize),
+		Weigher:       func(_ setKey, set *Set) uint32 { return set.weight },
+	})
+	x.repos = otter.Must(&otter.Options[string, *repoState]{MaximumSize: maxRepositories})
+	x.derived.start(x)
+	return x
+}
+
+// Close writes what is known but not yet written, and ends the work in the
+// background. Storage operations that hang are given up when ctx ends.
+func (x *Index) Close(ctx context.Context) error {
+	err := x.derived.stop(ctx)
+	x.cancel()
+	x.work.Wait()
+	return err
+}
+
+// Add records that referrer, a manifest of the repository, refers to subject. It
+// is durable, and listed by every replica, when Add returns. It costs at most
+// two storage operations.
+func (x *Index) Add(ctx context.Context, repository string, subject, referrer digest.Digest) error {
+	link := layout.ReferrerLink(repository, subject, referrer)
+	// The time of a link is part of its place in a listing: one that is there stays.
+	if info, err := x.driver.Stat(ctx, link); err == nil && info.Size() > 0 {
+		return nil
+	}
+	return x.AddNew(ctx, repository, subject, referrer)
+}
+
+// AddNew is Add for a referrer that is known not to be linked yet. It costs one
+// storage operation.
+func (x *Index) AddNew(ctx context.Context, repository string, subject, referrer digest.Digest) error {
+	if err := x.driver.PutContent(ctx, layout.ReferrerLink(repository, subject, referrer), []byte(referrer)); err != nil {
+		return fmt.Errorf("linking %s to its subject %s in %s: %w", referrer, subject, repository, err)
+	}
+	return nil
+}
+
+// Pushed tells the index that a manifest, with its subject or none, is in the
+// repository and linked. It costs no storage operation, and saves reading the
+// manifest after the next start.
+func (x *Index) Pushed(repository string, manifest, subject digest.Digest) {
+	x.derived.pushed(repository, manifest, subject)
+}
+
+// Delete runs remove, which removes a manifest from the repository, and keeps
+// the index in step: the links go first. If remove fails, they are put back.
+func (x *Index) Delete(ctx context.Context, repository string, manifest, subject digest.Digest, remove func() error) error {
+	subjects := []digest.Digest{subject}
+	if subject == "" {
+		// A referrers-tag index may have attached it nevertheless.
+		known, err := x.readRevisions(ctx, repository)
+		if err != nil {
+			return err
+		}
+		subjects = known.subjects(manifest)
+	}
+	x.derived.deleted(repository, manifest)
+	for _, s := range subjects {
+		if err := x.remove(ctx, repository, s, manifest); err != nil {
+			return err
+		}
+	}
+	if err := remove(); err != nil {
+		for _, s := range subjects {
+			err = errors.Join(err, x.relink(ctx, repository, s, manifest))
+		}
+		return err
+	}
+	// A push of the same manifest meanwhile may have linked a revision that is
+	// gone again.
+	for _, s := range subjects {
+		if _, err := x.driver.Stat(ctx, layout.ReferrerLink(repository, s, manifest)); err == nil {
+			if there, err := x.exists(ctx, layout.RevisionLink(repository, manifest)); err == nil && !there {
+				_ = x.remove(ctx, repository, s, manifest)
+			}
+		}
+	}
+	return nil
+}
+
+// remove removes one link. That it is not there is no error.
+func (x *Index) remove(ctx context.Context, repository string, subject, referrer digest.Digest) error {
+	err := x.driver.Delete(ctx, layout.Referrer(repository, subject, referrer))
+	if err != nil && !isNotFound(err) {
+		return fmt.Errorf("removing the link from %s to %s in %s: %w", referrer, subject, repository, err)
+	}
+	return nil
+}
+
+// relink puts a link back if its revision is still there.
+func (x *Index) relink(ctx context.Context, repository string, subject, referrer digest.Digest) error {
+	there, err := x.exists(ctx, layout.RevisionLink(repository, referrer))
+	if err != nil || !there {
+		return err
+	}
+	return x.AddNew(ctx, repository, subject, referrer)
+}
+
+// Forget drops what is kept in memory about a repository that was removed.
+func (x *Index) Forget(repository string) {
+	x.repos.Invalidate(repository)
+	x.derived.forget(repository)
+}
+
+func (x *Index) exists(ctx context.Context, file string) (bool, error) {
+	_, err := x.driver.Stat(ctx, file)
+	if isNotFound(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func isNotFound(err error) bool {
+	return errors.As(err, new(storagedriver.PathNotFoundError))
+}
+
+func setDefault[T comparable](value *T, byDefault T) {
+	var zero T
+	if *value == zero {
+		*value = byDefault
+	}
+}
+
+// silent is the Observer of an Index that has none.
+type silent struct{}
+
+func (silent) Skipped(string, digest.Digest, digest.Digest, error) {}
+func (silent) Scanned(string, ScanResult)                          {}
+func (silent) Failed(string, error)                                {}

@@ -1,0 +1,417 @@
+package referrers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/oras-distribution/registry/extensions/layout"
+	"github.com/oras-distribution/registry/extensions/manifest"
+)
+
+// repoState is what is known of a repository that is ready.
+type repoState struct {
+	// changed says that links were made or removed to get there.
+	changed bool
+	// overlay is the links that read-only mode forbids to write.
+	overlay map[digest.Digest][]digest.Digest
+}
+
+// ScanResult is what looking at the manifests of a repository came to.
+type ScanResult struct {
+	// Revisions is how many manifests the repository has, Read how many of them had
+	// to be read.
+	Revisions, Read int
+	// Added and Removed are how many links were made and removed.
+	Added, Removed int
+	// Unreadable is how many manifests could not be made sense of.
+	Unreadable int
+}
+
+// partialAfter is how many manifests are read between two notes of how far a
+// scan has come, so that one that is killed goes on from there.
+const partialAfter = 5_000
+
+// ready waits until it is known that all manifests of the repository that have
+// a subject are linked, or answers ErrNotReady when that takes too long.
+func (x *Index) ready(ctx context.Context, repository string) (*repoState, error) {
+	waitCtx, cancel := context.WithTimeout(ctx, x.options.Wait)
+	defer cancel()
+	state, err := x.makeReady(waitCtx, repository)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return nil, ErrNotReady{Repository: repository, RetryAfter: max(x.options.Wait, time.Second)}
+	}
+	return state, err
+}
+
+// makeReady scans a repository unless it is ready. The scan goes on when ctx
+// ends, for the next who asks.
+func (x *Index) makeReady(ctx context.Context, repository string) (*repoState, error) {
+	if state, ok := x.repos.GetIfPresent(repository); ok {
+		return state, nil
+	}
+	type outcome struct {
+		state *repoState
+		err   error
+	}
+	done := make(chan outcome, 1)
+	x.work.Add(1)
+	go func() {
+		defer x.work.Done()
+		state, err := x.scans.do(x.ctx, x.ctx, repository, func(ctx context.Context) (*repoState, error) {
+			if state, ok := x.repos.GetIfPresent(repository); ok {
+				return state, nil
+			}
+			state, _, err := x.scan(ctx, repository, !x.options.ReadOnly, nil)
+			return state, err
+		})
+		done <- outcome{state, err}
+	}()
+	select {
+	case o := <-done:
+		return o.state, o.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// scan looks at every manifest of a repository that has not been looked at: by
+// this process, or by one that noted it in the file of scanned revisions. So it
+// finds what other programs pushed to the tree or deleted from it meanwhile. It
+// costs two storage operations where there was nothing of the kind.
+func (x *Index) scan(ctx context.Context, repository string, write bool, each func()) (*repoState, ScanResult, error) {
+	s := &scanner{index: x, repository: repository, write: write, each: each, state: &repoState{}}
+	found, err := s.run(ctx)
+	if err != nil {
+		return nil, s.result, err
+	}
+	x.options.Observer.Scanned(repository, s.result)
+	if found { // a repository that is not there is not kept in mind
+		x.repos.Set(repository, s.state)
+	}
+	return s.state, s.result, nil
+}
+
+// scanner is one scan of one repository.
+type scanner struct {
+	index      *Index
+	repository string
+	write      bool   // false: links go to the overlay, and nothing is noted
+	each       func() // called for each manifest that was read
+	mu         sync.Mutex
+	state      *repoState
+	known      *revisions
+	present    map[digest.Digest]struct{}
+	result     ScanResult
+	indexes    bool // an index without subject was read: it may be a referrers-tag index
+}
+
+func (s *scanner) run(ctx context.Context) (found bool, err error) {
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		s.present, err = s.index.present(groupCtx, s.repository)
+		return err
+	})
+	group.Go(func() (err error) {
+		s.known, err = s.index.readRevisions(groupCtx, s.repository)
+		return err
+	})
+	if err := group.Wait(); err != nil {
+		return false, err
+	}
+	s.index.derived.merge(s.repository, s.known)
+	s.result.Revisions = len(s.present)
+	fresh, gone := s.compare()
+	if err := s.readAll(ctx, fresh); err != nil {
+		return false, err
+	}
+	for d, subjects := range gone {
+		for _, subject := range subjects {
+			if err := s.unlink(ctx, subject, d); err != nil {
+				return false, err
+			}
+		}
+	}
+	if s.indexes || !s.known.complete {
+		if err := s.readTags(ctx); err != nil {
+			return false, err
+		}
+	}
+	if noted := s.known.complete && len(fresh) == 0 && len(gone) == 0; !noted {
+		s.known.complete = true
+		if err := s.note(ctx); err != nil {
+			return false, err
+		}
+	}
+	return len(s.present) > 0, nil
+}
+
+// compare finds the manifests that have not been looked at, and those that were
+// and are no longer there.
+func (s *scanner) compare() (fresh []digest.Digest, gone map[digest.Digest][]digest.Digest) {
+	gone = map[digest.Digest][]digest.Digest{}
+	for d := range s.present {
+		if _, ok := s.known.known[d]; !ok {
+			fresh = append(fresh, d)
+		}
+	}
+	for d, subjects := range s.known.known {
+		if _, ok := s.present[d]; !ok {
+			gone[d] = subjects
+			delete(s.known.known, d)
+		}
+	}
+	return fresh, gone
+}
+
+// readAll reads manifests, with a bound on how many at once, and links them.
+func (s *scanner) readAll(ctx context.Context, list []digest.Digest) error {
+	for len(list) > 0 {
+		part := list[:min(partialAfter, len(list))]
+		list = list[len(part):]
+		group, groupCtx := errgroup.WithContext(ctx)
+		group.SetLimit(s.index.options.Concurrency)
+		for _, d := range part {
+			group.Go(func() error { return s.read(groupCtx, d) })
+		}
+		if err := group.Wait(); err != nil {
+			return err
+		}
+		if len(list) > 0 {
+			if err := s.note(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s *scanner) read(ctx context.Context, d digest.Digest) error {
+	x := s.index
+	content, err := x.content(ctx, d)
+	if errors.Is(err, errNoContent) || errors.Is(err, errCorrupt) {
+		// It cannot be pulled either. It is not noted, so that it is looked at again.
+		x.options.Observer.Skipped(s.repository, "", d, err)
+		s.count(func() { s.result.Unreadable++ })
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var subject digest.Digest
+	m, err := manifest.Parse(content)
+	switch {
+	case err != nil:
+		x.options.Observer.Skipped(s.repository, "", d, err)
+		s.count(func() { s.result.Unreadable++ })
+	case m.Subject != nil:
+		subject = m.Subject.Digest
+		if linked, err := s.link(ctx, subject, d); err != nil || !linked {
+			return err
+		}
+	}
+	s.count(func() {
+		s.result.Read++
+		s.indexes = s.indexes || subject == "" && m != nil && m.MediaType == v1.MediaTypeImageIndex
+		s.known.add(d, subject)
+	})
+	if s.each != nil {
+		s.each()
+	}
+	return nil
+}
+
+func (s *scanner) count(change func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change()
+}
+
+func (s *scanner) isPresent(d digest.Digest) bool {
+	_, ok := s.present[d]
+	return ok
+}
+
+// link makes a link if it is not there. It reports false for a folder that has
+// no revision in it, which some drivers list: that is not linked.
+func (s *scanner) link(ctx context.Context, subject, referrer digest.Digest) (bool, error) {
+	x := s.index
+	there, err := x.exists(ctx, layout.RevisionLink(s.repository, referrer))
+	if err != nil {
+		return false, fmt.Errorf("looking for manifest %s in %s: %w", referrer, s.repository, err)
+	}
+	if !there {
+		return false, nil
+	}
+	if there, err = x.exists(ctx, layout.ReferrerLink(s.repository, subject, referrer)); err != nil {
+		return false, fmt.Errorf("looking for the link from %s to %s in %s: %w", referrer, subject, s.repository, err)
+	}
+	if there {
+		return true, nil
+	}
+	if s.write {
+		if err := x.AddNew(ctx, s.repository, subject, referrer); err != nil {
+			return false, err
+		}
+	}
+	s.count(func() {
+		s.result.Added++
+		s.state.changed = true
+		if !s.write {
+			if s.state.overlay == nil {
+				s.state.overlay = map[digest.Digest][]digest.Digest{}
+			}
+			s.state.overlay[subject] = append(s.state.overlay[subject], referrer)
+		}
+	})
+	return true, nil
+}
+
+// unlink removes the link of a manifest that another program deleted. If the
+// manifest was pushed again meanwhile, the link is put back.
+func (s *scanner) unlink(ctx context.Context, subject, referrer digest.Digest) error {
+	if s.write {
+		if err := s.index.remove(ctx, s.repository, subject, referrer); err != nil {
+			return err
+		}
+		if err := s.index.relink(ctx, s.repository, subject, referrer); err != nil {
+			return err
+		}
+	}
+	s.result.Removed++
+	s.state.changed = true
+	return nil
+}
+
+// note writes down how far the scan has come.
+func (s *scanner) note(ctx context.Context) error {
+	if !s.write || len(s.present) == 0 {
+		return nil
+	}
+	return s.index.writeRevisions(ctx, s.repository, s.known)
+}
+
+// referrersTag is the form of the tags of the referrers tag schema
+// (distribution-spec v1.1, "Referrers Tag Schema").
+var referrersTag = regexp.MustCompile(`^(sha256|sha384|sha512)-([0-9a-f]{64,128})$`)
+
+// readTags links all that referrers-tag indexes list, for clients wrote those
+// while the registry had no referrers API ("Enabling the Referrers API").
+func (s *scanner) readTags(ctx context.Context) error {
+	paths, err := s.index.driver.List(ctx, layout.Tags(s.repository))
+	if err != nil && !isNotFound(err) {
+		return fmt.Errorf("listing the tags of %s: %w", s.repository, err)
+	}
+	for _, p := range paths {
+		tag := path.Base(p)
+		parts := referrersTag.FindStringSubmatch(tag)
+		if parts == nil {
+			continue
+		}
+		subject := digest.NewDigestFromEncoded(digest.Algorithm(parts[1]), parts[2])
+		if subject.Validate() != nil {
+			continue
+		}
+		if err := s.readTag(ctx, tag, subject); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *scanner) readTag(ctx context.Context, tag string, subject digest.Digest) error {
+	x := s.index
+	current, err := x.driver.GetContent(ctx, layout.TagCurrent(s.repository, tag))
+	if isNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading tag %s of %s: %w", tag, s.repository, err)
+	}
+	d := digest.Digest(strings.TrimSpace(string(current)))
+	if d.Validate() != nil || !s.isPresent(d) {
+		return nil
+	}
+	content, err := x.content(ctx, d)
+	if errors.Is(err, errNoContent) || errors.Is(err, errCorrupt) {
+		x.options.Observer.Skipped(s.repository, subject, d, err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	m, err := manifest.Parse(content)
+	if err != nil || m.MediaType != v1.MediaTypeImageIndex {
+		return nil
+	}
+	for _, listed := range m.References {
+		if own := s.known.subjects(listed.Digest); !s.isPresent(listed.Digest) || len(own) > 0 {
+			continue // gone, or linked by its own subject already
+		}
+		linked, err := s.link(ctx, subject, listed.Digest)
+		if err != nil {
+			return err
+		}
+		if linked {
+			s.known.add(listed.Digest, subject)
+		}
+	}
+	return nil
+}
+
+// present lists the manifests that are in a repository.
+func (x *Index) present(ctx context.Context, repository string) (map[digest.Digest]struct{}, error) {
+	found := map[digest.Digest]struct{}{}
+	if !foldersOutliveContent(x.driver) {
+		paths, err := x.driver.List(ctx, layout.Revisions(repository)+"/"+digest.Canonical.String())
+		if err != nil && !isNotFound(err) {
+			return nil, fmt.Errorf("listing the manifests of %s: %w", repository, err)
+		}
+		for _, p := range paths {
+			if hex := path.Base(p); isHex(hex) {
+				found[digest.NewDigestFromEncoded(digest.Canonical, hex)] = struct{}{}
+			}
+		}
+		return found, nil
+	}
+	root := layout.Revisions(repository)
+	for {
+		err := x.driver.Walk(ctx, root, func(file storagedriver.FileInfo) error {
+			if d, ok := layout.ParseRevision(repository, file.Path()); ok && !file.IsDir() {
+				found[d] = struct{}{}
+			}
+			return nil
+		})
+		var missing storagedriver.PathNotFoundError
+		switch {
+		case err == nil:
+			return found, nil
+		case !errors.As(err, &missing):
+			return nil, fmt.Errorf("listing the manifests of %s: %w", repository, err)
+		case missing.Path == root:
+			return found, nil
+		}
+		// A folder was removed while it was being walked.
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		clear(found)
+	}
+}
+
+// foldersOutliveContent reports whether a driver lists folders that nothing is
+// left in, as real filesystems do and object stores do not. Deleting a manifest
+// there leaves a folder that a plain listing would take for the manifest.
+func foldersOutliveContent(driver storagedriver.StorageDriver) bool {
+	return driver.Name() == "filesystem" || driver.Name() == "inmemory"
+}
