@@ -1,0 +1,148 @@
+// Package progress shows how far a long command has come: a bar on a terminal,
+// a plain line now and then everywhere else.
+package progress
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+)
+
+// How often a line is written, and how often the bar of a terminal is drawn.
+const (
+	lineInterval = 10 * time.Second
+	drawInterval = 200 * time.Millisecond
+)
+
+// Reporter counts what was done and shows it. Its methods may be called from
+// many goroutines, and do nothing on a nil Reporter.
+type Reporter struct {
+	what   string
+	out    io.Writer
+	bar    *progressbar.ProgressBar // nil: lines
+	ticker <-chan time.Time
+	stop   chan struct{}
+	ended  chan struct{}
+
+	mu       sync.Mutex
+	names    []string // in the order in which they came
+	counts   map[string]int64
+	expected map[string]int64
+}
+
+// New starts a Reporter that writes to w; what names the work. Done ends it.
+func New(w io.Writer, what string) *Reporter {
+	file, ok := w.(*os.File)
+	interval := lineInterval
+	var bar *progressbar.ProgressBar
+	if ok && term.IsTerminal(int(file.Fd())) {
+		interval = drawInterval
+		bar = progressbar.NewOptions64(-1, progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(what),
+			progressbar.OptionSetWidth(20), progressbar.OptionClearOnFinish(), progressbar.OptionSetPredictTime(true))
+	}
+	ticker := time.NewTicker(interval)
+	r := newReporter(w, what, bar, ticker.C)
+	go func() { <-r.ended; ticker.Stop() }()
+	return r
+}
+
+func newReporter(w io.Writer, what string, bar *progressbar.ProgressBar, ticker <-chan time.Time) *Reporter {
+	r := &Reporter{
+		what: what, out: w, bar: bar, ticker: ticker,
+		stop: make(chan struct{}), ended: make(chan struct{}),
+		counts: map[string]int64{}, expected: map[string]int64{},
+	}
+	go r.run()
+	return r
+}
+
+// Add adds n to a counter. The one named "bytes" is shown as a size.
+func (r *Reporter) Add(counter string, n int64) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, known := r.counts[counter]; !known {
+		r.names = append(r.names, counter)
+	}
+	r.counts[counter] += n
+}
+
+// Expect says that n more of a counter are to come, which is what a bar measures
+// itself by.
+func (r *Reporter) Expect(counter string, n int64) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.expected[counter] += n
+}
+
+// Done ends the display, with a last line where there is no bar. It is called once.
+func (r *Reporter) Done() {
+	if r == nil {
+		return
+	}
+	close(r.stop)
+	<-r.ended
+}
+
+func (r *Reporter) run() {
+	defer close(r.ended)
+	for {
+		select {
+		case <-r.ticker:
+			r.show()
+		case <-r.stop:
+			if r.bar != nil {
+				_ = r.bar.Finish() // clears the bar's line
+				return
+			}
+			r.show()
+			return
+		}
+	}
+}
+
+// show draws the state once. That it cannot be shown is not worth an error.
+func (r *Reporter) show() {
+	line, done, total := r.state()
+	if r.bar == nil {
+		_, _ = fmt.Fprintln(r.out, line)
+		return
+	}
+	r.bar.Describe(line)
+	if total > done {
+		r.bar.ChangeMax64(total)
+		_ = r.bar.Set64(done)
+	}
+}
+
+// state is the text to show, and how much is done of how much.
+func (r *Reporter) state() (line string, done, total int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	parts := make([]string, 0, len(r.names))
+	for _, name := range r.names {
+		count := fmt.Sprint(r.counts[name])
+		switch {
+		case name == "bytes":
+			parts = append(parts, humanize.Bytes(uint64(r.counts[name])))
+			continue
+		case r.expected[name] > r.counts[name]:
+			count += fmt.Sprint("/", r.expected[name])
+		}
+		parts = append(parts, count+" "+name)
+		done, total = done+min(r.counts[name], r.expected[name]), total+r.expected[name]
+	}
+	return strings.TrimSuffix(r.what+": "+strings.Join(parts, ", "), ": "), done, total
+}
