@@ -1,0 +1,64 @@
+// Package harness runs the registry as users do, as a process of its own, and
+// talks to it over HTTP. It is for tests only.
+package harness
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+// RaceVariable is the environment variable that, when it is set to anything,
+// makes the tests use a binary with the race detector in it.
+const RaceVariable = "TEST_RACE"
+
+// Binary builds cmd/registry and returns the path of the executable. It is
+// built once for each test process; processes that build at the same time wait
+// for one another.
+func Binary(t testing.TB) string {
+	t.Helper()
+	path, err := built()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+var built = sync.OnceValues(func() (string, error) {
+	root := Root()
+	folder := filepath.Join(root, "bin", "test")
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return "", err
+	}
+	lock, err := os.Create(filepath.Join(folder, "lock"))
+	if err != nil {
+		return "", err
+	}
+	defer lock.Close()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		return "", err
+	}
+	path := filepath.Join(folder, "registry")
+	args := []string{"build", "-o", path}
+	if os.Getenv(RaceVariable) != "" {
+		path += "-race"
+		args = []string{"build", "-race", "-o", path}
+	}
+	command := exec.Command("go", append(args, "./cmd/registry")...)
+	command.Dir = root
+	if output, err := command.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building the registry: %w\n%s", err, output)
+	}
+	return path, nil
+})
+
+// Root is the folder of the project.
+func Root() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(file), "..", "..")
+}
