@@ -47,6 +47,8 @@ type Options struct {
 	// ReadOnly forbids all writing. What would have been written is then kept in
 	// memory.
 	ReadOnly bool
+	// Background makes all repositories ready after start: see PrepareAll.
+	Background bool
 	// Observer is told what happens. It may be nil.
 	Observer Observer
 }

@@ -1,0 +1,242 @@
+package namespace
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/distribution/distribution/v3"
+	"github.com/distribution/distribution/v3/manifest/ocischema"
+	"github.com/distribution/distribution/v3/registry/api/errcode"
+	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/oras-distribution/registry/extensions"
+	"github.com/oras-distribution/registry/extensions/layout"
+	"github.com/oras-distribution/registry/extensions/manifest"
+)
+
+// manifests is the manifest service of one repository.
+type manifests struct {
+	distribution.ManifestService
+	ns         *Namespace
+	repository *repository
+	name       string
+}
+
+// Enumerate implements distribution.ManifestEnumerator.
+func (m *manifests) Enumerate(ctx context.Context, ingester func(digest.Digest) error) error {
+	enumerator, ok := m.ManifestService.(distribution.ManifestEnumerator)
+	if !ok {
+		return fmt.Errorf("the manifests of %s cannot be enumerated", m.name)
+	}
+	return enumerator.Enumerate(ctx, ingester)
+}
+
+// Get implements distribution.ManifestService. Distribution's own types come
+// from distribution, because its handlers tell them apart by their Go types.
+func (m *manifests) Get(ctx context.Context, d digest.Digest, options ...distribution.ManifestServiceOption) (distribution.Manifest, error) {
+	found, err := m.ManifestService.Get(ctx, d, options...)
+	if err == nil || errors.As(err, new(distribution.ErrManifestUnknownRevision)) || ctx.Err() != nil {
+		return found, err
+	}
+	// What distribution does not recognize it reports as any other error.
+	switch _, linkErr := m.ns.driver.Stat(ctx, layout.RevisionLink(m.name, d)); {
+	case isNotFound(linkErr):
+		return nil, distribution.ErrManifestUnknownRevision{Name: m.name, Revision: d}
+	case linkErr != nil:
+		return nil, linkErr
+	}
+	content, readErr := m.ns.driver.GetContent(ctx, layout.BlobData(d))
+	if readErr != nil {
+		return nil, readErr
+	}
+	parsed, parseErr := manifest.Parse(content)
+	if parseErr != nil {
+		return nil, err
+	}
+	kind, ok := m.ns.typeOf(parsed.MediaType)
+	if !ok {
+		return nil, err
+	}
+	return &Artifact{kind: kind, content: content, parsed: parsed}, nil
+}
+
+// Put implements distribution.ManifestService. When it returns without error,
+// the manifest is stored and listed as a referrer of its subject.
+func (m *manifests) Put(ctx context.Context, pushed distribution.Manifest, options ...distribution.ManifestServiceOption) (digest.Digest, error) {
+	if artifact, ok := pushed.(*Artifact); ok {
+		return m.putArtifact(ctx, artifact)
+	}
+	var subject *v1.Descriptor
+	switch pushed.(type) {
+	case *ocischema.DeserializedManifest, *ocischema.DeserializedImageIndex:
+		_, content, err := pushed.Payload()
+		if err != nil {
+			return "", err
+		}
+		var problems manifest.Problems
+		if subject, problems = manifest.ParseSubject(content); len(problems) > 0 {
+			return "", invalid(problems)
+		}
+	}
+	d, err := m.ManifestService.Put(ctx, pushed, options...)
+	if err != nil {
+		return "", err
+	}
+	return d, m.pushed(ctx, d, subject, m.ns.index.Add)
+}
+
+// pushed links a manifest that was stored to its subject, if it has one.
+func (m *manifests) pushed(ctx context.Context, d digest.Digest, subject *v1.Descriptor,
+	add func(ctx context.Context, repository string, subject, referrer digest.Digest) error) error {
+	if subject == nil {
+		m.ns.index.Pushed(m.name, d, "")
+		return nil
+	}
+	if err := add(ctx, m.name, subject.Digest, d); err != nil {
+		return err
+	}
+	m.ns.index.Pushed(m.name, d, subject.Digest)
+	extensions.PushFrom(ctx).Subject = subject.Digest
+	return nil
+}
+
+func (m *manifests) putArtifact(ctx context.Context, a *Artifact) (digest.Digest, error) {
+	problems := a.problems
+	if !m.ns.options.Proxy {
+		missing, err := m.verify(ctx, a)
+		if err != nil {
+			return "", err
+		}
+		problems = append(problems, missing...)
+	}
+	if len(problems) > 0 {
+		return "", invalid(problems)
+	}
+	d := digest.FromBytes(a.content)
+	add := m.ns.index.Add
+	switch info, err := m.ns.driver.Stat(ctx, layout.BlobData(d)); {
+	case isNotFound(err):
+		add = m.ns.index.AddNew // nothing can have been linked yet
+		fallthrough
+	case err == nil && info.Size() != int64(len(a.content)):
+		if err := m.ns.driver.PutContent(ctx, layout.BlobData(d), a.content); err != nil {
+			return "", fmt.Errorf("storing manifest %s: %w", d, err)
+		}
+	case err != nil:
+		return "", fmt.Errorf("looking for manifest %s: %w", d, err)
+	}
+	if err := m.ns.driver.PutContent(ctx, layout.RevisionLink(m.name, d), []byte(d)); err != nil {
+		return "", fmt.Errorf("putting manifest %s into %s: %w", d, m.name, err)
+	}
+	return d, m.pushed(ctx, d, a.parsed.Subject, add)
+}
+
+// verifyConcurrency is how many blobs of one manifest are looked up at once.
+const verifyConcurrency = 16
+
+// verify finds what an artifact manifest refers to and the repository does not
+// have. The error is that of a storage that cannot tell.
+func (m *manifests) verify(ctx context.Context, a *Artifact) (manifest.Problems, error) {
+	var problems manifest.Problems
+	if subject := a.parsed.Subject; subject != nil && a.kind.SubjectMustExist {
+		switch _, err := m.ns.driver.Stat(ctx, layout.RevisionLink(m.name, subject.Digest)); {
+		case isNotFound(err):
+			problems.Add("subject", "%s is not a manifest in this repository", subject.Digest)
+		case err != nil:
+			return nil, fmt.Errorf("looking for subject %s in %s: %w", subject.Digest, m.name, err)
+		}
+	}
+	stats, err := m.statBlobs(ctx, a.parsed.References)
+	if err != nil {
+		return nil, err
+	}
+	for i, desc := range a.parsed.References {
+		switch size, ok := stats[desc.Digest]; {
+		case !ok:
+			problems.AddMissing(a.parsed.Field(i), desc.Digest)
+		case size != desc.Size:
+			problems.Add(a.parsed.Field(i)+".size", "is %d, but the blob has %d bytes", desc.Size, size)
+		}
+	}
+	return problems, nil
+}
+
+// statBlobs returns the sizes of those of the blobs that are in the repository.
+func (m *manifests) statBlobs(ctx context.Context, list []v1.Descriptor) (map[digest.Digest]int64, error) {
+	var mu sync.Mutex
+	sizes := make(map[digest.Digest]int64, len(list))
+	asked := make(map[digest.Digest]bool, len(list))
+	blobs := m.repository.Blobs(ctx)
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(verifyConcurrency)
+	for _, desc := range list {
+		if asked[desc.Digest] {
+			continue
+		}
+		asked[desc.Digest] = true
+		group.Go(func() error {
+			stat, err := blobs.Stat(groupCtx, desc.Digest)
+			if errors.Is(err, distribution.ErrBlobUnknown) {
+				return nil
+			}
+			if err != nil {
+				return fmt.Errorf("looking for blob %s in %s: %w", desc.Digest, m.name, err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			sizes[desc.Digest] = stat.Size
+			return nil
+		})
+	}
+	return sizes, group.Wait()
+}
+
+// Delete implements distribution.ManifestService. The links to the subject go
+// before the manifest.
+func (m *manifests) Delete(ctx context.Context, d digest.Digest) error {
+	if !m.ns.options.DeleteEnabled {
+		return distribution.ErrUnsupported
+	}
+	var subject digest.Digest
+	switch content, err := m.ns.driver.GetContent(ctx, layout.BlobData(d)); {
+	case err == nil:
+		if parsed, err := manifest.Parse(content); err == nil && parsed.Subject != nil {
+			subject = parsed.Subject.Digest
+		}
+	case !isNotFound(err):
+		return fmt.Errorf("reading manifest %s of %s: %w", d, m.name, err)
+	}
+	return m.ns.index.Delete(ctx, m.name, d, subject, func() error {
+		err := m.ManifestService.Delete(ctx, d)
+		if isNotFound(err) {
+			// Another replica deleted it, but a descriptor cache still knows it.
+			return distribution.ErrBlobUnknown
+		}
+		return err
+	})
+}
+
+// maxReported is how many problems of one manifest are reported.
+const maxReported = 100
+
+func invalid(problems manifest.Problems) error {
+	if len(problems) > maxReported {
+		problems = append(problems[:maxReported:maxReported], manifest.Problem{
+			Reason: fmt.Sprintf("and %d more problems", len(problems)-maxReported),
+		})
+	}
+	code := errcode.ErrorCodeManifestInvalid
+	if problems.OnlyMissing() {
+		code = errcode.ErrorCodeManifestBlobUnknown
+	}
+	return code.WithDetail(problems)
+}
+
+func isNotFound(err error) bool {
+	return errors.As(err, new(storagedriver.PathNotFoundError))
+}

@@ -1,0 +1,67 @@
+package registry
+
+import (
+	"github.com/distribution/distribution/v3/metrics"
+	prometheus "github.com/docker/go-metrics"
+	"github.com/opencontainers/go-digest"
+	"github.com/sirupsen/logrus"
+
+	"github.com/oras-distribution/registry/extensions/referrers"
+)
+
+// observer writes what the index comes across to the log and the metrics.
+type observer struct {
+	skipped, scanned, read, added, removed, failed prometheus.Counter
+}
+
+// newObserver makes an observer, whose metrics are served if enabled.
+func newObserver(enabled bool) *observer {
+	indexMetrics := prometheus.NewNamespace(metrics.NamespacePrefix, "referrers", nil)
+	o := &observer{
+		skipped: indexMetrics.NewCounter("skipped", "Entries that a listing left out because they cannot be pulled or read"),
+		scanned: indexMetrics.NewCounter("scanned_repositories", "Repositories whose manifests have been looked at"),
+		read:    indexMetrics.NewCounter("scanned_manifests", "Manifests that had to be read for that"),
+		added:   indexMetrics.NewCounter("links_added", "Links that were missing and have been made"),
+		removed: indexMetrics.NewCounter("links_removed", "Links that led nowhere and have been removed"),
+		failed:  indexMetrics.NewCounter("background_failures", "Work in the background that failed and will be tried again"),
+	}
+	if enabled {
+		prometheus.Register(indexMetrics)
+	}
+	return o
+}
+
+// Skipped implements referrers.Observer.
+func (o *observer) Skipped(repository string, subject, referrer digest.Digest, reason error) {
+	o.skipped.Inc()
+	logrus.WithFields(logrus.Fields{
+		"vars.name": repository, "subject": subject, "referrer": referrer,
+	}).Warnf("leaving a manifest out of listings: %v", reason)
+}
+
+// Scanned implements referrers.Observer.
+func (o *observer) Scanned(repository string, r referrers.ScanResult) {
+	o.scanned.Inc()
+	o.read.Inc(float64(r.Read))
+	o.added.Inc(float64(r.Added))
+	o.removed.Inc(float64(r.Removed))
+	if r.Read+r.Added+r.Removed > 0 {
+		logrus.WithFields(logrus.Fields{
+			"vars.name": repository, "manifests": r.Revisions, "read": r.Read, "added": r.Added, "removed": r.Removed,
+		}).Info("indexed a repository's referrers")
+	}
+}
+
+// Failed implements referrers.Observer.
+func (o *observer) Failed(repository string, err error) {
+	o.failed.Inc()
+	logrus.WithField("vars.name", repository).Errorf("index of referrers: %v", err)
+}
+
+func logProgress(p referrers.Progress) {
+	if p.Done {
+		logrus.Infof("index of referrers: all %d repositories are ready", p.Repositories)
+		return
+	}
+	logrus.Infof("index of referrers: %d of the %d repositories found so far are ready", p.Ready, p.Repositories)
+}

@@ -1,0 +1,76 @@
+// Package registry is the registry binary without its list of drivers and
+// extensions: the commands, the configuration, and the glue between distribution
+// and the extensions.
+package registry
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/sirupsen/logrus"
+	"github.com/spf13/cobra"
+
+	"github.com/oras-distribution/registry/extensions"
+)
+
+// version is set by the linker.
+var version = ""
+
+// Main runs the command that the process was started with and returns its exit
+// code. The extensions are served in the order in which they stand.
+func Main(list ...extensions.Extension) int {
+	root := &cobra.Command{
+		Use:           "registry",
+		Short:         "A container registry with reference types",
+		Long:          "registry is distribution's registry that also keeps what refers to an image:\nsignatures, SBOMs, attestations.",
+		Version:       Version(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetVersionTemplate("{{.Name}} github.com/oras-distribution/registry {{.Version}}\n")
+	root.Flags().BoolP("version", "v", false, "show the version and exit")
+	root.AddCommand(newServeCommand(list), newReferrersCommand(list), newCollectCommand())
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := root.ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "registry: "+oneLine(err))
+		return 1
+	}
+	return 0
+}
+
+// Version is what this binary was built from.
+func Version() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
+}
+
+func oneLine(err error) string {
+	return strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "\n", "; ")), " ")
+}
+
+// setTraceDefault keeps distribution from exporting traces to a collector that
+// is not there, unless the environment asks for one.
+func setTraceDefault() {
+	for _, name := range []string{
+		"OTEL_TRACES_EXPORTER", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+	} {
+		if os.Getenv(name) != "" {
+			return
+		}
+	}
+	if err := os.Setenv("OTEL_TRACES_EXPORTER", "none"); err != nil {
+		logrus.Warnf("turning off the export of traces: %v", err)
+	}
+}

@@ -1,0 +1,118 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/distribution/distribution/v3/configuration"
+	stock "github.com/distribution/distribution/v3/registry"
+	distribution "github.com/distribution/distribution/v3/version"
+	prometheus "github.com/docker/go-metrics"
+	"github.com/sirupsen/logrus"
+	"github.com/spf13/cobra"
+
+	"github.com/oras-distribution/registry/extensions"
+)
+
+// defaultDrainTimeout is how long requests may take to end after SIGTERM where
+// the configuration does not say: distribution would cut them off.
+const defaultDrainTimeout = 10 * time.Second
+
+// closeTimeout is how long writing the derived files may take at the end. They
+// can be lost.
+const closeTimeout = 5 * time.Second
+
+func newServeCommand(list []extensions.Extension) *cobra.Command {
+	return &cobra.Command{
+		Use:   "serve [config]",
+		Short: "Serve the registry",
+		Long:  "Serve the registry. Without a configuration file, here or in " + configurationPathVariable + ", an embedded one is used.",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return serve(args, list)
+		},
+	}
+}
+
+// serve runs the registry until it is told to stop.
+func serve(args []string, list []extensions.Extension) error {
+	config, err := loadConfiguration(args)
+	if err != nil {
+		return err
+	}
+	setTraceDefault()
+	if config.Stock.HTTP.DrainTimeout == 0 {
+		config.Stock.HTTP.DrainTimeout = defaultDrainTimeout
+	}
+	if config.Embedded {
+		announce(config.Stock)
+	}
+	i, err := install(config, list)
+	if err != nil {
+		return fmt.Errorf("configuration: %w", err)
+	}
+	registry, err := newRegistry(config.Stock)
+	if err != nil {
+		return fmt.Errorf("configuration: %w", err)
+	}
+	serveDebug(config.Stock)
+	i.start()
+	served := registry.ListenAndServe()
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	if err := i.close(ctx); err != nil {
+		logrus.Warn(err)
+	}
+	if errors.Is(served, http.ErrServerClosed) {
+		served = nil
+	}
+	return served
+}
+
+// newRegistry is distribution's, which panics over some mistakes in its
+// configuration.
+func newRegistry(config *configuration.Configuration) (registry *stock.Registry, err error) {
+	defer recovered(&err)
+	logrus.Infof("distribution %s", distribution.Version())
+	return stock.NewRegistry(context.Background(), config)
+}
+
+// announce says where a registry without a configuration listens and stores.
+func announce(config *configuration.Configuration) {
+	where := config.Storage.Type()
+	if root, ok := config.Storage.Parameters()["rootdirectory"].(string); ok {
+		if path, err := filepath.Abs(root); err == nil {
+			root = path
+		}
+		where = root
+	}
+	fmt.Fprintf(os.Stderr, "registry: no configuration given: listening on %s, storing in %s\n", config.HTTP.Addr, where)
+}
+
+// serveDebug serves health, profiles and metrics where `http.debug` asks for it,
+// as distribution's own command does.
+func serveDebug(config *configuration.Configuration) {
+	debug := config.HTTP.Debug
+	if debug.Addr == "" {
+		return
+	}
+	if debug.Prometheus.Enabled {
+		path := debug.Prometheus.Path
+		if path == "" {
+			path = "/metrics"
+		}
+		logrus.Info("providing prometheus metrics on ", path)
+		http.Handle(path, prometheus.Handler())
+	}
+	go func() {
+		logrus.Infof("debug server listening %v", debug.Addr)
+		if err := http.ListenAndServe(debug.Addr, nil); err != nil {
+			logrus.Fatalf("error listening on debug interface: %v", err)
+		}
+	}()
+}
