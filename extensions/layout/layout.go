@@ -57,8 +57,11 @@ func Repository(name string) string { return Repositories + "/" + name }
 // Layers is the folder of a repository's blob links.
 func Layers(name string) string { return Repository(name) + "/_layers" }
 
+// Layer is the folder of a blob's link in a repository.
+func Layer(name string, d digest.Digest) string { return under(Layers(name), d) }
+
 // LayerLink is the file that puts a blob into a repository.
-func LayerLink(name string, d digest.Digest) string { return under(Layers(name), d) + "/" + LinkName }
+func LayerLink(name string, d digest.Digest) string { return Layer(name, d) + "/" + LinkName }
 
 // Manifests is the folder of a repository's manifests and tags.
 func Manifests(name string) string { return Repository(name) + "/_manifests" }
@@ -81,9 +84,12 @@ func Tag(name, tag string) string { return Tags(name) + "/" + tag }
 // TagCurrent is the file that says what a tag points to.
 func TagCurrent(name, tag string) string { return Tag(name, tag) + "/current/" + LinkName }
 
+// TagIndex is the folder of all that a tag ever pointed to.
+func TagIndex(name, tag string) string { return Tag(name, tag) + "/index" }
+
 // TagIndexEntry is the folder that records that a tag once pointed to d.
 func TagIndexEntry(name, tag string, d digest.Digest) string {
-	return under(Tag(name, tag)+"/index", d)
+	return under(TagIndex(name, tag), d)
 }
 
 // Refs is the folder of all that this project adds to a repository.
@@ -114,9 +120,12 @@ func ReferrerLink(name string, subject, referrer digest.Digest) string {
 // Derived is the folder of all that can be made again from the rest.
 func Derived(name string) string { return Refs(name) + "/derived" }
 
+// DerivedSubjects is the folder of the files with the bytes of referrers.
+func DerivedSubjects(name string) string { return Derived(name) + "/subjects" }
+
 // DerivedSubject is the file with the bytes of a subject's referrers.
 func DerivedSubject(name string, subject digest.Digest) string {
-	return under(Derived(name)+"/subjects", subject)
+	return under(DerivedSubjects(name), subject)
 }
 
 // DerivedRevisions is the file that lists the revisions that were looked at.

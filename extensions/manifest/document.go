@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -17,6 +18,7 @@ import (
 type document struct {
 	members  map[string]json.RawMessage
 	repeated map[string]bool
+	earlier  map[string][]json.RawMessage // the values of repeated members but the last
 }
 
 var errNotObject = errors.New("not a JSON object")
@@ -41,8 +43,12 @@ func decode(content []byte) (*document, error) {
 		if err := dec.Decode(&value); err != nil {
 			return nil, fmt.Errorf("not JSON: %w", noEOF(err))
 		}
-		if _, twice := d.members[key]; twice {
+		if before, twice := d.members[key]; twice {
 			d.repeated[key] = true
+			if d.earlier == nil {
+				d.earlier = map[string][]json.RawMessage{}
+			}
+			d.earlier[key] = append(d.earlier[key], before)
 		}
 		d.members[key] = value
 	}
@@ -60,6 +66,17 @@ func noEOF(err error) error {
 		return io.ErrUnexpectedEOF
 	}
 	return err
+}
+
+// all is every value of every member.
+func (d *document) all() iter.Seq2[string, []json.RawMessage] {
+	return func(yield func(string, []json.RawMessage) bool) {
+		for name, last := range d.members {
+			if !yield(name, append(d.earlier[name], last)) {
+				return
+			}
+		}
+	}
 }
 
 // has reports whether a member is there and is not null.
