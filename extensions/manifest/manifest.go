@@ -6,7 +6,6 @@ package manifest
 import (
 	_ "crypto/sha256" // the digests that a descriptor may carry
 	_ "crypto/sha512"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -188,7 +187,7 @@ type Problem struct {
 }
 
 // Problems is everything that is wrong with one manifest. As an error it is one
-// line; as JSON, which is how clients see it, a list.
+// line.
 type Problems []Problem
 
 // Add appends a problem.
@@ -227,6 +226,3 @@ func (p Problems) OnlyMissing() bool {
 	}
 	return len(p) > 0
 }
-
-// MarshalJSON implements json.Marshaler.
-func (p Problems) MarshalJSON() ([]byte, error) { return json.Marshal([]Problem(p)) }

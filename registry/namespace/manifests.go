@@ -234,7 +234,7 @@ func invalid(problems manifest.Problems) error {
 	if problems.OnlyMissing() {
 		code = errcode.ErrorCodeManifestBlobUnknown
 	}
-	return code.WithDetail(problems)
+	return code.WithDetail([]manifest.Problem(problems))
 }
 
 func isNotFound(err error) bool {

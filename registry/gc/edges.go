@@ -1,0 +1,58 @@
+package gc
+
+import (
+	"cmp"
+	"iter"
+	"slices"
+)
+
+// edge leads from a manifest to what it references, or from a subject to its
+// referrer.
+type edge struct{ from, to id }
+
+// edges are many of them in little room: 8 bytes each. They are sorted by index
+// before they are asked for.
+type edges []edge
+
+func (e edges) sorted() edges {
+	slices.SortFunc(e, func(a, b edge) int {
+		return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(a.to, b.to))
+	})
+	return slices.Compact(e)
+}
+
+// from yields where the edges from n lead.
+func (e edges) from(n id) iter.Seq[id] {
+	return func(yield func(id) bool) {
+		i, _ := slices.BinarySearchFunc(e, n, func(a edge, n id) int { return cmp.Compare(a.from, n) })
+		for ; i < len(e) && e[i].from == n; i++ {
+			if !yield(e[i].to) {
+				return
+			}
+		}
+	}
+}
+
+// all yields both ends of every edge.
+func (e edges) all() iter.Seq2[id, id] {
+	return func(yield func(id, id) bool) {
+		for _, edge := range e {
+			if !yield(edge.from, edge.to) {
+				return
+			}
+		}
+	}
+}
+
+// ids is a sorted list of numbers.
+type ids []id
+
+func (l ids) sorted() ids {
+	slices.Sort(l)
+	return slices.Compact(l)
+}
+
+func (l ids) has(n id) bool {
+	_, found := slices.BinarySearch(l, n)
+	return found
+}

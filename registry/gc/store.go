@@ -1,0 +1,143 @@
+package gc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+
+	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+)
+
+// store is a storage driver with a bound on how many operations are under way.
+// A path that is not there is never an error, and every error names its path.
+type store struct {
+	driver storagedriver.StorageDriver
+	slots  chan struct{}
+}
+
+// do runs one operation, and reports whether the path was there.
+func (s *store) do(ctx context.Context, doing, file string, run func() error) (there bool, err error) {
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	err = run()
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.As(err, new(storagedriver.PathNotFoundError)):
+		return false, nil
+	case ctx.Err() != nil:
+		return false, ctx.Err()
+	}
+	return false, fmt.Errorf("%s %s: %w", doing, file, err)
+}
+
+// list returns the paths of what is in a folder, sorted.
+func (s *store) list(ctx context.Context, folder string) (paths []string, there bool, err error) {
+	there, err = s.do(ctx, "listing", folder, func() (err error) {
+		paths, err = s.driver.List(ctx, folder)
+		return err
+	})
+	if err != nil && ctx.Err() == nil {
+		// A stray file is no folder, which drivers report each in its own way.
+		if info, _ := s.stat(ctx, folder); info != nil && !info.IsDir() {
+			return nil, false, nil
+		}
+	}
+	if !slices.IsSorted(paths) {
+		slices.Sort(paths)
+	}
+	return paths, there, err
+}
+
+// read returns the content of a small file.
+func (s *store) read(ctx context.Context, file string) (content []byte, there bool, err error) {
+	there, err = s.do(ctx, "reading", file, func() (err error) {
+		content, err = s.driver.GetContent(ctx, file)
+		return err
+	})
+	return content, there, err
+}
+
+// stat returns what is known of a path, nil if it is not there.
+func (s *store) stat(ctx context.Context, file string) (info storagedriver.FileInfo, err error) {
+	there, err := s.do(ctx, "looking at", file, func() (err error) {
+		info, err = s.driver.Stat(ctx, file)
+		return err
+	})
+	if !there {
+		return nil, err
+	}
+	return info, nil
+}
+
+// remove deletes a path and all below it.
+func (s *store) remove(ctx context.Context, file string) (there bool, err error) {
+	return s.do(ctx, "deleting", file, func() error { return s.driver.Delete(ctx, file) })
+}
+
+// digests lists a folder whose entries are <alg>/<hex>. Other entries are left
+// out: they are nobody's.
+func (s *store) digests(ctx context.Context, folder string) (list []digest.Digest, err error) {
+	algorithms, _, err := s.list(ctx, folder)
+	for _, algorithm := range algorithms {
+		if err != nil {
+			break
+		}
+		var found []digest.Digest
+		found, err = s.digestsOf(ctx, algorithm)
+		list = append(list, found...)
+	}
+	return list, err
+}
+
+// digestsOf lists a folder whose name is an algorithm and whose entries are hex
+// digits.
+func (s *store) digestsOf(ctx context.Context, folder string) (list []digest.Digest, err error) {
+	names, _, err := s.list(ctx, folder)
+	for _, name := range names {
+		d := digest.NewDigestFromEncoded(digest.Algorithm(path.Base(folder)), path.Base(name))
+		if d.Validate() == nil {
+			list = append(list, d)
+		}
+	}
+	return list, err
+}
+
+// removeEmpty removes a folder that has nothing in it, as is left behind by
+// deletions on drivers that know folders.
+func (s *store) removeEmpty(ctx context.Context, folder string) error {
+	paths, there, err := s.list(ctx, folder)
+	if err != nil || !there || len(paths) > 0 {
+		return err
+	}
+	_, err = s.remove(ctx, folder)
+	return err
+}
+
+// each calls do for all items, on as many goroutines as operations may be under
+// way, and ends at the first error.
+func each[T any](ctx context.Context, s *store, items []T, do func(context.Context, T) error) error {
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(cap(s.slots))
+	for _, item := range items {
+		if groupCtx.Err() != nil {
+			break
+		}
+		group.Go(func() error { return do(groupCtx, item) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
