@@ -29,7 +29,25 @@ func Binary(t testing.TB) string {
 	return path
 }
 
-var built = sync.OnceValues(func() (string, error) {
+// StockBinary is Binary for distribution's own registry, of the version that this
+// project is built on.
+func StockBinary(t testing.TB) string {
+	t.Helper()
+	path, err := stockBuilt()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+var (
+	built      = sync.OnceValues(func() (string, error) { return build("./cmd/registry", "registry") })
+	stockBuilt = sync.OnceValues(func() (string, error) {
+		return build("github.com/distribution/distribution/v3/cmd/registry", "stock")
+	})
+)
+
+func build(pkg, name string) (string, error) {
 	root := Root()
 	folder := filepath.Join(root, "bin", "test")
 	if err := os.MkdirAll(folder, 0o755); err != nil {
@@ -43,19 +61,19 @@ var built = sync.OnceValues(func() (string, error) {
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
 		return "", err
 	}
-	path := filepath.Join(folder, "registry")
+	path := filepath.Join(folder, name)
 	args := []string{"build", "-o", path}
 	if os.Getenv(RaceVariable) != "" {
 		path += "-race"
 		args = []string{"build", "-race", "-o", path}
 	}
-	command := exec.Command("go", append(args, "./cmd/registry")...)
+	command := exec.Command("go", append(args, pkg)...)
 	command.Dir = root
 	if output, err := command.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building the registry: %w\n%s", err, output)
+		return "", fmt.Errorf("building %s: %w\n%s", pkg, err, output)
 	}
 	return path, nil
-})
+}
 
 // Root is the folder of the project.
 func Root() string {

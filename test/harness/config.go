@@ -1,9 +1,11 @@
 package harness
 
 import (
+	"crypto/rand"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"go.yaml.in/yaml/v3"
@@ -15,8 +17,54 @@ const (
 	InMemory   = "inmemory"
 )
 
+// External is the storage that the file named by StorageVariable describes.
+const External = "external"
+
+// StorageVariable is the environment variable with the path of a YAML file whose
+// section `storage:` makes the tests run on another storage driver, instead of on
+// those that need nothing. ROOT in it stands for a name that each tree has for
+// itself.
+const StorageVariable = "TEST_STORAGE"
+
 // Drivers are the storage drivers that the black-box tests run on.
-func Drivers() []string { return []string{Filesystem, InMemory} }
+func Drivers() []string {
+	if os.Getenv(StorageVariable) != "" {
+		return []string{External}
+	}
+	return []string{Filesystem, InMemory}
+}
+
+// SharedDriver is one that several processes can use at the same time.
+func SharedDriver() string { return Drivers()[0] }
+
+// storage is the configuration of the storage driver.
+func (o Options) storage(t testing.TB) tree {
+	t.Helper()
+	switch o.Driver {
+	case Filesystem:
+		return tree{"storage": tree{Filesystem: tree{"rootdirectory": o.Root}}}
+	case External:
+		file, err := os.ReadFile(os.Getenv(StorageVariable))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return parse(t, strings.ReplaceAll(string(file), "ROOT", o.Root))
+	default:
+		return tree{"storage": tree{o.Driver: tree{}}}
+	}
+}
+
+// newRoot is a place for the tree of a new registry.
+func (o Options) newRoot(t testing.TB) string {
+	switch o.Driver {
+	case Filesystem:
+		return t.TempDir()
+	case External:
+		return "tree-" + rand.Text()
+	default:
+		return ""
+	}
+}
 
 // baseConfig is what every registry of the tests is started with, unless its
 // Options say otherwise.
@@ -43,13 +91,7 @@ type tree = map[string]any
 func (o Options) configFile(t testing.TB) string {
 	t.Helper()
 	config := parse(t, baseConfig)
-	if !o.OwnStorage {
-		driver := tree{}
-		if o.Driver == Filesystem {
-			driver["rootdirectory"] = o.Root
-		}
-		merge(config, tree{"storage": tree{o.Driver: driver}})
-	}
+	merge(config, o.storage(t))
 	merge(config, parse(t, o.Config))
 	text, err := yaml.Marshal(config)
 	if err != nil {

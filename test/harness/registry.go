@@ -20,15 +20,14 @@ import (
 
 // Options say how a registry is started.
 type Options struct {
-	// Driver is Filesystem, which is the default, or InMemory.
+	// Driver is Filesystem, which is the default, InMemory or External.
 	Driver string
-	// Root is the folder of the filesystem driver, by default a new one.
+	// Root is the folder of the filesystem driver, or what tells the trees of an
+	// external one apart; by default a new one.
 	Root string
 	// Config is YAML that is laid over the configuration of the tests: mappings
 	// are merged, all else is replaced, and null removes.
 	Config string
-	// OwnStorage leaves the storage driver to Config.
-	OwnStorage bool
 	// Env are further environment variables, as "NAME=value".
 	Env []string
 	// Args replace the arguments "serve CONFIG"; "CONFIG" stands for the path of
@@ -44,7 +43,7 @@ type Registry struct {
 	URL string
 	// Addr is the same as host and port.
 	Addr string
-	// Root is the folder of the filesystem driver.
+	// Root is that of its Options.
 	Root string
 	// Config is the path of its configuration file.
 	Config string
@@ -68,8 +67,8 @@ func Start(t testing.TB, o Options) *Registry {
 	if o.Driver == "" {
 		o.Driver = Filesystem
 	}
-	if o.Root == "" && o.Driver == Filesystem {
-		o.Root = t.TempDir()
+	if o.Root == "" {
+		o.Root = o.newRoot(t)
 	}
 	if o.Binary == "" {
 		o.Binary = Binary(t)
