@@ -1,11 +1,198 @@
 package registry
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/distribution/distribution/v3"
+	"github.com/distribution/distribution/v3/registry/storage"
+	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
+	"github.com/distribution/distribution/v3/registry/storage/driver/factory"
+	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
 
 	"github.com/oras-distribution/registry/extensions"
+	"github.com/oras-distribution/registry/extensions/referrers"
+	"github.com/oras-distribution/registry/registry/progress"
 )
 
-func newReferrersCommand(_ []extensions.Extension) *cobra.Command {
-	return &cobra.Command{Use: "referrers", Short: "Look after the index of referrers"}
+func newReferrersCommand(list []extensions.Extension) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "referrers",
+		Short: "Look after the index of referrers",
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newRebuildCommand(list), newVerifyCommand(list), newTreeCommand(list))
+	return cmd
+}
+
+// tree is the storage tree that a command works on.
+type storageTree struct {
+	driver    storagedriver.StorageDriver
+	namespace distribution.Namespace
+	index     *referrers.Index
+}
+
+// openTree opens the storage tree of a configuration. Closing the index ends it.
+func openTree(ctx context.Context, path string, list []extensions.Extension, readOnly bool) (*storageTree, error) {
+	config, err := loadConfiguration([]string{path})
+	if err != nil {
+		return nil, err
+	}
+	options, err := configure(config, list)
+	if err != nil {
+		return nil, fmt.Errorf("configuration %s: %w", path, err)
+	}
+	if level, err := logrus.ParseLevel(string(config.Stock.Log.Level)); err == nil {
+		logrus.SetLevel(min(level, logrus.WarnLevel))
+	}
+	driver, err := createDriver(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	namespace, err := storage.NewRegistry(ctx, driver)
+	if err != nil {
+		return nil, err
+	}
+	options.ReadOnly = options.ReadOnly || readOnly
+	options.Observer = newObserver(false)
+	return &storageTree{driver, namespace, referrers.New(driver, options)}, nil
+}
+
+// createDriver makes the storage driver of a configuration, some of which panic
+// over their parameters.
+func createDriver(ctx context.Context, config *Configuration) (driver storagedriver.StorageDriver, err error) {
+	defer recovered(&err)
+	driver, err = factory.Create(ctx, config.Stock.Storage.Type(), config.Stock.Storage.Parameters())
+	if err != nil {
+		return nil, fmt.Errorf("storage driver %s: %w", config.Stock.Storage.Type(), err)
+	}
+	return driver, nil
+}
+
+// each calls visit for every repository.
+func (t *storageTree) each(ctx context.Context, visit func(repository string) error) error {
+	enumerator, ok := t.namespace.(distribution.RepositoryEnumerator)
+	if !ok {
+		return errors.New("the repositories cannot be enumerated")
+	}
+	err := enumerator.Enumerate(ctx, func(name string) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return visit(name)
+	})
+	if errors.As(err, new(storagedriver.PathNotFoundError)) {
+		return nil // nothing is stored yet
+	}
+	return err
+}
+
+func newRebuildCommand(list []extensions.Extension) *cobra.Command {
+	var dryRun bool
+	cmd := &cobra.Command{
+		Use:   "rebuild CONFIG",
+		Short: "Link every manifest to its subject",
+		Long: "Read every manifest of every repository and link those that have a subject to it. It may run\n" +
+			"beside a serving registry, and again: what is there already stays.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return rebuild(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], list, dryRun)
+		},
+	}
+	cmd.Flags().BoolVarP(&dryRun, "dry-run", "d", false, "say what would be done, and do nothing")
+	return cmd
+}
+
+func rebuild(ctx context.Context, out, progressOut io.Writer, path string, list []extensions.Extension, dryRun bool) error {
+	tree, err := openTree(ctx, path, list, dryRun)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tree.index.Close(context.WithoutCancel(ctx)) }()
+	report := progress.New(progressOut, "reading manifests")
+	var total referrers.ScanResult
+	repositories := 0
+	err = tree.each(ctx, func(name string) error {
+		result, err := tree.index.Rebuild(ctx, name, func() { report.Add("manifests", 1) })
+		if err != nil {
+			return fmt.Errorf("repository %s: %w", name, err)
+		}
+		repositories++
+		report.Add("repositories", 1)
+		total.Read += result.Read
+		total.Added += result.Added
+		total.Removed += result.Removed
+		total.Unreadable += result.Unreadable
+		return nil
+	})
+	report.Done()
+	verb := "made"
+	if dryRun {
+		verb = "to be made"
+	}
+	_, _ = fmt.Fprintf(out, "%d repositories, %d manifests read, %d links %s, %d removed, %d manifests unreadable\n",
+		repositories, total.Read, total.Added, verb, total.Removed, total.Unreadable)
+	switch {
+	case err != nil:
+		return fmt.Errorf("incomplete: %w", err)
+	case total.Unreadable > 0:
+		return fmt.Errorf("incomplete: %d manifests cannot be read", total.Unreadable)
+	}
+	return nil
+}
+
+func newVerifyCommand(list []extensions.Extension) *cobra.Command {
+	var repair bool
+	cmd := &cobra.Command{
+		Use:   "verify CONFIG",
+		Short: "Hold every link against every manifest, both ways",
+		Long: "Hold every link against every manifest, both ways, and list what is missing, dangling or malformed.\n" +
+			"The exit code is 1 if anything is, and with --repair if anything could not be mended.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return verify(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], list, repair)
+		},
+	}
+	cmd.Flags().BoolVar(&repair, "repair", false, "mend what is found")
+	return cmd
+}
+
+func verify(ctx context.Context, out, progressOut io.Writer, path string, list []extensions.Extension, repair bool) error {
+	tree, err := openTree(ctx, path, list, !repair)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tree.index.Close(context.WithoutCancel(ctx)) }()
+	report := progress.New(progressOut, "verifying links")
+	repositories, found, left := 0, 0, 0
+	err = tree.each(ctx, func(name string) error {
+		faults, err := tree.index.Verify(ctx, name, repair, func() { report.Add("manifests and links", 1) })
+		for _, f := range faults {
+			state := ""
+			if found++; f.Repaired {
+				state = " (repaired)"
+			} else {
+				left++
+			}
+			_, _ = fmt.Fprintf(out, "%s %s: %s%s\n", f.Kind, f.Path, f.Reason, state)
+		}
+		repositories++
+		report.Add("repositories", 1)
+		if err != nil {
+			return fmt.Errorf("repository %s: %w", name, err)
+		}
+		return nil
+	})
+	report.Done()
+	_, _ = fmt.Fprintf(out, "%d repositories, %d faults, %d of them repaired\n", repositories, found, found-left)
+	switch {
+	case err != nil:
+		return fmt.Errorf("incomplete: %w", err)
+	case left > 0:
+		return fmt.Errorf("%d faults in the index", left)
+	}
+	return nil
 }

@@ -107,6 +107,7 @@ type scanner struct {
 	index      *Index
 	repository string
 	write      bool   // false: links go to the overlay, and nothing is noted
+	afresh     bool   // true: what was noted before does not count
 	each       func() // called for each manifest that was read
 	mu         sync.Mutex
 	state      *repoState
@@ -130,6 +131,9 @@ func (s *scanner) run(ctx context.Context) (found bool, err error) {
 		return false, err
 	}
 	s.index.derived.merge(s.repository, s.known)
+	if s.afresh {
+		s.forget()
+	}
 	s.result.Revisions = len(s.present)
 	fresh, gone := s.compare()
 	if err := s.readAll(ctx, fresh); err != nil {
@@ -154,6 +158,17 @@ func (s *scanner) run(ctx context.Context) (found bool, err error) {
 		}
 	}
 	return len(s.present) > 0, nil
+}
+
+// forget drops what was noted, but for manifests that are gone: their links are
+// to be removed.
+func (s *scanner) forget() {
+	s.known.complete = false
+	for d := range s.known.known {
+		if s.isPresent(d) {
+			delete(s.known.known, d)
+		}
+	}
 }
 
 // compare finds the manifests that have not been looked at, and those that were

@@ -102,6 +102,15 @@ func (t *digests) keep(n id) {
 	t.at(n).kept = true
 }
 
+// keepAll notes that a repository keeps all of a set.
+func (t *digests) keepAll(set map[id]struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for n := range set {
+		t.at(n).kept = true
+	}
+}
+
 // look is what is known of n.
 func (t *digests) look(n id) (size int64, kept bool) {
 	t.mu.Lock()

@@ -15,10 +15,12 @@ type edge struct{ from, to id }
 type edges []edge
 
 func (e edges) sorted() edges {
-	slices.SortFunc(e, func(a, b edge) int {
-		return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(a.to, b.to))
-	})
+	slices.SortFunc(e, compareEdges)
 	return slices.Compact(e)
+}
+
+func compareEdges(a, b edge) int {
+	return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(a.to, b.to))
 }
 
 // from yields where the edges from n lead.
@@ -44,6 +46,12 @@ func (e edges) all() iter.Seq2[id, id] {
 	}
 }
 
+// has reports whether an edge is one of them.
+func (e edges) has(one edge) bool {
+	_, found := slices.BinarySearchFunc(e, one, compareEdges)
+	return found
+}
+
 // ids is a sorted list of numbers.
 type ids []id
 
@@ -55,4 +63,15 @@ func (l ids) sorted() ids {
 func (l ids) has(n id) bool {
 	_, found := slices.BinarySearch(l, n)
 	return found
+}
+
+// without returns those that are not in the set.
+func (l ids) without(set map[id]struct{}) ids {
+	var rest ids
+	for _, n := range l {
+		if _, in := set[n]; !in {
+			rest = append(rest, n)
+		}
+	}
+	return rest
 }

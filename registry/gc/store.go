@@ -95,34 +95,22 @@ func (s *store) digests(ctx context.Context, folder string) (list []digest.Diges
 			break
 		}
 		var found []digest.Digest
-		found, err = s.digestsOf(ctx, algorithm)
+		found, err = s.digestsOf(ctx, digest.Algorithm(path.Base(algorithm)), algorithm)
 		list = append(list, found...)
 	}
 	return list, err
 }
 
-// digestsOf lists a folder whose name is an algorithm and whose entries are hex
-// digits.
-func (s *store) digestsOf(ctx context.Context, folder string) (list []digest.Digest, err error) {
+// digestsOf lists a folder whose entries are hex digits.
+func (s *store) digestsOf(ctx context.Context, algorithm digest.Algorithm, folder string) (list []digest.Digest, err error) {
 	names, _, err := s.list(ctx, folder)
 	for _, name := range names {
-		d := digest.NewDigestFromEncoded(digest.Algorithm(path.Base(folder)), path.Base(name))
+		d := digest.NewDigestFromEncoded(algorithm, path.Base(name))
 		if d.Validate() == nil {
 			list = append(list, d)
 		}
 	}
 	return list, err
-}
-
-// removeEmpty removes a folder that has nothing in it, as is left behind by
-// deletions on drivers that know folders.
-func (s *store) removeEmpty(ctx context.Context, folder string) error {
-	paths, there, err := s.list(ctx, folder)
-	if err != nil || !there || len(paths) > 0 {
-		return err
-	}
-	_, err = s.remove(ctx, folder)
-	return err
 }
 
 // each calls do for all items, on as many goroutines as operations may be under

@@ -1,0 +1,151 @@
+// Package gc removes what a registry no longer needs from its storage.
+//
+// A run has four steps. It reads every repository: links of the index, tags,
+// manifests, layer links. It marks, in each repository by itself, what is
+// reachable (see Mark): a manifest reaches what it references and its referrers.
+// It looks through the blobs for such as no repository keeps. And only when all
+// that has been read without trouble, it sweeps: in an order in which a run that
+// is cut off at any point leaves nothing reachable broken, and nothing that the
+// next run does not find again.
+//
+// The cost is linear in manifests, tags, links and blobs: each is looked at a
+// fixed number of times. Memory is about 130 bytes for each digest.
+package gc
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
+)
+
+// DefaultConcurrency is how many storage operations are under way at a time if
+// Options do not say.
+const DefaultConcurrency = 16
+
+// Options say what a run removes, and how. The zero value removes what no
+// manifest needs.
+type Options struct {
+	// DryRun removes nothing, and reports what would be removed.
+	DryRun bool
+	// Untagged removes manifests that no tag needs.
+	Untagged bool
+	// Dangling removes untagged referrers whose subject is not in the repository.
+	// With Untagged they go anyway.
+	Dangling bool
+	// SkipCorrupt goes on where something cannot be read: the repository that it
+	// is in is kept as it is, with all blobs that it could need.
+	SkipCorrupt bool
+	// OlderThan spares manifests and blobs that were stored less long ago. What
+	// was stored after the run began is always spared.
+	OlderThan time.Duration
+	// Concurrency bounds the storage operations under way. 0 means the default.
+	Concurrency int
+	// Progress is told what is done. It may be nil.
+	Progress Progress
+}
+
+// Progress is told how far a run has come: the counters are "repositories",
+// "manifests", "blobs", "removed" and "bytes" (removed).
+type Progress interface {
+	Expect(counter string, n int64)
+	Add(counter string, n int64)
+}
+
+// collector is one run.
+type collector struct {
+	store   *store
+	options Options
+	cutoff  time.Time // what was stored later stays
+	digests *digests
+
+	repositories []*repository
+	garbage      ids // blobs to be removed
+
+	mu     sync.Mutex
+	blind  bool // what some repository needs is not known: no blob may go
+	report Report
+}
+
+// Collect removes from the storage what options say is no longer needed. The
+// report holds what was done, also where there is an error; an error while
+// reading means that nothing was removed. Running it again finishes what an
+// error or the end of ctx cut off.
+func Collect(ctx context.Context, driver storagedriver.StorageDriver, options Options) (Report, error) {
+	if options.Concurrency <= 0 {
+		options.Concurrency = DefaultConcurrency
+	}
+	if options.Progress == nil {
+		options.Progress = silent{}
+	}
+	c := &collector{
+		store:   &store{driver: driver, slots: make(chan struct{}, options.Concurrency)},
+		options: options,
+		cutoff:  time.Now().Add(-options.OlderThan),
+		digests: newDigests(),
+		report:  Report{DryRun: options.DryRun},
+	}
+	err := c.run(ctx)
+	c.finishReport()
+	return c.report, err
+}
+
+func (c *collector) run(ctx context.Context) error {
+	if err := c.findRepositories(ctx); err != nil {
+		return fmt.Errorf("nothing was removed: %w", err)
+	}
+	if err := each(ctx, c.store, c.repositories, c.inspect); err != nil {
+		return fmt.Errorf("nothing was removed: %w", err)
+	}
+	if err := c.findGarbage(ctx); err != nil {
+		return fmt.Errorf("nothing was removed: %w", err)
+	}
+	return c.sweep(ctx)
+}
+
+// inspect reads a repository and decides what goes from it.
+func (c *collector) inspect(ctx context.Context, r *repository) error {
+	if err := c.scan(ctx, r); err != nil {
+		return err
+	}
+	if err := c.decide(ctx, r); err != nil {
+		return err
+	}
+	c.options.Progress.Add("repositories", 1)
+	return nil
+}
+
+// trouble is called for what cannot be read. It returns the error that ends the
+// run, or nil if the run goes on; then the repository, if there is one, is kept
+// as it is.
+func (c *collector) trouble(ctx context.Context, r *repository, err error) error {
+	if ctx.Err() != nil || !c.options.SkipCorrupt {
+		return err
+	}
+	problem := Problem{Reason: err.Error()}
+	if r != nil {
+		problem.Repository = r.name
+		r.mu.Lock()
+		r.damaged = true
+		r.mu.Unlock()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.report.Problems = append(c.report.Problems, problem)
+	return nil
+}
+
+// keepBlobs notes that it is not known which blobs are needed.
+func (c *collector) keepBlobs() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.blind = true
+}
+
+// silent is the Progress of a run that has none.
+type silent struct{}
+
+func (silent) Expect(string, int64) {}
+func (silent) Add(string, int64)    {}
