@@ -1,0 +1,217 @@
+package faultdriver
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
+)
+
+// Objects is an object store in memory: it knows keys, and folders only as the
+// beginnings of keys. Times grow with every write. Its methods may be called
+// from many goroutines.
+type Objects struct {
+	name string
+
+	mu    sync.RWMutex
+	files map[string]object
+	clock time.Time
+}
+
+type object struct {
+	content []byte // never changed
+	time    time.Time
+}
+
+// NewObjects makes an empty store. Code that treats stores by their names sees
+// the given one.
+func NewObjects(name string) *Objects {
+	return &Objects{name: name, files: map[string]object{}, clock: time.Unix(1_700_000_000, 0)}
+}
+
+// Clone returns a store with the same content, whose changes are its own.
+func (s *Objects) Clone() *Objects {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return &Objects{name: s.name, files: maps.Clone(s.files), clock: s.clock}
+}
+
+// Files are the paths of all files, sorted.
+func (s *Objects) Files() []string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.Sorted(maps.Keys(s.files))
+}
+
+// Name implements storagedriver.StorageDriver.
+func (s *Objects) Name() string { return s.name }
+
+func (s *Objects) notFound(path string) error {
+	return storagedriver.PathNotFoundError{Path: path, DriverName: s.name}
+}
+
+// GetContent implements storagedriver.StorageDriver.
+func (s *Objects) GetContent(_ context.Context, path string) ([]byte, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	file, ok := s.files[path]
+	if !ok {
+		return nil, s.notFound(path)
+	}
+	return bytes.Clone(file.content), nil
+}
+
+// PutContent implements storagedriver.StorageDriver.
+func (s *Objects) PutContent(_ context.Context, path string, content []byte) error {
+	if !storagedriver.PathRegexp.MatchString(path) {
+		return storagedriver.InvalidPathError{Path: path, DriverName: s.name}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clock = s.clock.Add(time.Millisecond)
+	s.files[path] = object{bytes.Clone(content), s.clock}
+	return nil
+}
+
+// Reader implements storagedriver.StorageDriver.
+func (s *Objects) Reader(ctx context.Context, path string, offset int64) (io.ReadCloser, error) {
+	content, err := s.GetContent(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	if offset < 0 || offset > int64(len(content)) {
+		return nil, storagedriver.InvalidOffsetError{Path: path, Offset: offset, DriverName: s.name}
+	}
+	return io.NopCloser(bytes.NewReader(content[offset:])), nil
+}
+
+// Stat implements storagedriver.StorageDriver.
+func (s *Objects) Stat(_ context.Context, path string) (storagedriver.FileInfo, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	fields := storagedriver.FileInfoFields{Path: path}
+	if file, ok := s.files[path]; ok {
+		fields.Size, fields.ModTime = int64(len(file.content)), file.time
+		return storagedriver.FileInfoInternal{FileInfoFields: fields}, nil
+	}
+	for key := range s.files {
+		if strings.HasPrefix(key, path+"/") {
+			fields.IsDir = true
+			return storagedriver.FileInfoInternal{FileInfoFields: fields}, nil
+		}
+	}
+	return nil, s.notFound(path)
+}
+
+// List implements storagedriver.StorageDriver.
+func (s *Objects) List(_ context.Context, path string) ([]string, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	prefix := strings.TrimSuffix(path, "/") + "/"
+	found := map[string]struct{}{}
+	for key := range s.files {
+		if rest, ok := strings.CutPrefix(key, prefix); ok {
+			name, _, _ := strings.Cut(rest, "/")
+			found[prefix+name] = struct{}{}
+		}
+	}
+	if len(found) == 0 && path != "/" {
+		return nil, s.notFound(path)
+	}
+	return slices.Sorted(maps.Keys(found)), nil
+}
+
+// Move implements storagedriver.StorageDriver.
+func (s *Objects) Move(_ context.Context, source, dest string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	file, ok := s.files[source]
+	if !ok {
+		return s.notFound(source)
+	}
+	delete(s.files, source)
+	s.files[dest] = file
+	return nil
+}
+
+// Delete implements storagedriver.StorageDriver.
+func (s *Objects) Delete(_ context.Context, path string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := len(s.files)
+	maps.DeleteFunc(s.files, func(key string, _ object) bool {
+		return key == path || strings.HasPrefix(key, path+"/")
+	})
+	if len(s.files) == before {
+		return s.notFound(path)
+	}
+	return nil
+}
+
+// RedirectURL implements storagedriver.StorageDriver.
+func (s *Objects) RedirectURL(*http.Request, string) (string, error) { return "", nil }
+
+// Walk implements storagedriver.StorageDriver.
+func (s *Objects) Walk(ctx context.Context, path string, visit storagedriver.WalkFn, options ...func(*storagedriver.WalkOptions)) error {
+	return storagedriver.WalkFallback(ctx, s, path, visit, options...)
+}
+
+// Writer implements storagedriver.StorageDriver.
+func (s *Objects) Writer(ctx context.Context, path string, appending bool) (storagedriver.FileWriter, error) {
+	w := &objectWriter{store: s, path: path}
+	if appending {
+		content, err := s.GetContent(ctx, path)
+		if err != nil && !errors.As(err, new(storagedriver.PathNotFoundError)) {
+			return nil, err
+		}
+		w.content = content
+	}
+	return w, nil
+}
+
+// objectWriter makes its content visible when it is closed or committed.
+type objectWriter struct {
+	store   *Objects
+	path    string
+	content []byte
+	ended   bool
+}
+
+func (w *objectWriter) Write(content []byte) (int, error) {
+	if w.ended {
+		return 0, fmt.Errorf("writing to %s: already ended", w.path)
+	}
+	w.content = append(w.content, content...)
+	return len(content), nil
+}
+
+func (w *objectWriter) Size() int64 { return int64(len(w.content)) }
+
+func (w *objectWriter) Close() error {
+	if w.ended {
+		return nil
+	}
+	return w.Commit(context.Background())
+}
+
+func (w *objectWriter) Commit(ctx context.Context) error {
+	if w.ended {
+		return fmt.Errorf("committing %s: already ended", w.path)
+	}
+	w.ended = true
+	return w.store.PutContent(ctx, w.path, w.content)
+}
+
+func (w *objectWriter) Cancel(context.Context) error {
+	w.ended = true
+	return nil
+}
