@@ -28,8 +28,9 @@ var (
 // referrer that was acknowledged before the call, and only such as can be
 // pulled; what cannot be known for certain is an error, or ErrNotReady.
 //
-// It costs one storage operation where this process knows the manifests, and at
-// most four where it does not but the subject was listed before.
+// It costs one storage operation, or two if there may be something new, where
+// this process knows the manifests, and at most four where it does not but the
+// subject was listed before.
 func (x *Index) Referrers(ctx context.Context, repository string, subject digest.Digest) (*Set, error) {
 	key := setKey{repository, subject}
 	return x.listings.do(ctx, x.ctx, key, func(ctx context.Context) (*Set, error) {
@@ -40,17 +41,56 @@ func (x *Index) Referrers(ctx context.Context, repository string, subject digest
 func (x *Index) load(ctx context.Context, key setKey) (*Set, error) {
 	state, ready := x.repos.GetIfPresent(key.repository)
 	known, _ := x.sets.GetIfPresent(key)
-	if ready && known != nil {
-		links, err := x.links(ctx, key, state)
-		if err != nil {
-			return nil, err
-		}
-		if known.is(links) {
-			return known, nil
-		}
-		return x.resolve(ctx, key, links, known, nil)
+	if !ready || known == nil {
+		return x.loadCold(ctx, key, state, known)
 	}
-	return x.loadCold(ctx, key, state, known)
+	version, err := x.version(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	if version.same(known.version) {
+		return known, nil
+	}
+	links, err := x.links(ctx, key, state)
+	if err != nil {
+		return nil, err
+	}
+	if known.is(links) && !version.settled {
+		return known, nil
+	}
+	return x.resolve(ctx, key, links, version, known, nil)
+}
+
+// version is the state of a subject's folder, as far as a storage driver can tell
+// it without listing the folder.
+type version struct {
+	modified time.Time
+	settled  bool
+}
+
+// settleTime is how long ago a folder must have been changed for its time of
+// change to tell the next change from the last: clocks of filesystems are coarse.
+const settleTime = 3 * time.Second
+
+func (v version) same(w version) bool {
+	return v.settled && w.settled && v.modified.Equal(w.modified)
+}
+
+// version costs no storage operation where it cannot be told. A real filesystem
+// notes in a folder when an entry was added or removed last.
+func (x *Index) version(ctx context.Context, key setKey) (version, error) {
+	if x.driver.Name() != "filesystem" {
+		return version{}, nil
+	}
+	info, err := x.driver.Stat(ctx, layout.Referrers(key.repository, key.subject, digest.Canonical))
+	switch {
+	case isNotFound(err):
+		return version{}, nil
+	case err != nil:
+		return version{}, fmt.Errorf("looking at the referrers of %s in %s: %w", key.subject, key.repository, err)
+	}
+	modified := info.ModTime()
+	return version{modified, time.Since(modified) > settleTime}, nil
 }
 
 // loadCold asks the storage for everything at once that a listing may need.
@@ -88,7 +128,7 @@ func (x *Index) loadCold(ctx context.Context, key setKey, state *repoState, know
 			return nil, err
 		}
 	}
-	return x.resolve(ctx, key, links, known, stored)
+	return x.resolve(ctx, key, links, version{}, known, stored)
 }
 
 // links reads the folder of a subject: the hex digits of its referrers' digests,
@@ -131,7 +171,7 @@ func isHex(text string) bool {
 
 // resolve makes the set that the links say, reading only manifests that neither
 // the known set nor the stored summary has.
-func (x *Index) resolve(ctx context.Context, key setKey, links []string, known *Set, stored summary) (*Set, error) {
+func (x *Index) resolve(ctx context.Context, key setKey, links []string, at version, known *Set, stored summary) (*Set, error) {
 	r := &resolution{
 		index: x, key: key, fresh: summary{},
 		list:    make([]*Referrer, 0, len(links)),
@@ -162,6 +202,9 @@ func (x *Index) resolve(ctx context.Context, key setKey, links []string, known *
 		return nil, err
 	}
 	set := newSet(r.list, r.refused, r.pending)
+	if len(r.pending) == 0 {
+		set.version = at
+	}
 	x.sets.Set(key, set)
 	if len(r.fresh) > 0 {
 		x.derived.listed(key, r.fresh)

@@ -37,6 +37,7 @@ type Set struct {
 	// Referrers are sorted by digest.
 	Referrers []*Referrer
 
+	version version                 // of the folder that it was read from
 	refused map[digest.Digest]error // will never be a referrer of this subject
 	pending map[digest.Digest]error // cannot be pulled at the moment
 	weight  uint32

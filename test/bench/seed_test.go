@@ -1,0 +1,158 @@
+// Package bench measures listing, pushing and pulling side by side with what
+// they are held against: the same bytes from memory, and distribution alone.
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/distribution/distribution/v3/configuration"
+	"github.com/distribution/distribution/v3/registry/handlers"
+	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
+	"github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/sirupsen/logrus"
+
+	"github.com/oras-distribution/registry/extensions"
+	"github.com/oras-distribution/registry/extensions/layout"
+	"github.com/oras-distribution/registry/extensions/oci"
+	"github.com/oras-distribution/registry/extensions/oras"
+	"github.com/oras-distribution/registry/registry"
+)
+
+func TestMain(m *testing.M) {
+	logrus.SetLevel(logrus.ErrorLevel)
+	m.Run()
+}
+
+// configText is the configuration of a registry on the filesystem at root.
+func configText(root string) []byte {
+	return fmt.Appendf(nil, `{version: "0.1", log: {level: error, accesslog: {disabled: true}},
+storage: {filesystem: {rootdirectory: %q}, delete: {enabled: true}, cache: {blobdescriptor: inmemory}, maintenance: {uploadpurging: {enabled: false}}},
+http: {secret: bench}}`, root)
+}
+
+// serveOurs serves the registry with its extensions from a storage tree.
+func serveOurs(tb testing.TB, root string, more ...extensions.Extension) *httptest.Server {
+	tb.Helper()
+	handler, closer, err := registry.NewHandler(context.Background(), configText(root), append(more, oras.New(), oci.New())...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return serve(tb, handler, closer)
+}
+
+// serveStock serves distribution alone.
+func serveStock(tb testing.TB, root string) *httptest.Server {
+	tb.Helper()
+	return serve(tb, handlers.NewApp(context.Background(), parse(tb, root)), io.NopCloser(nil))
+}
+
+func serve(tb testing.TB, handler http.Handler, closer io.Closer) *httptest.Server {
+	server := httptest.NewServer(handler)
+	tb.Cleanup(func() {
+		server.Close()
+		if err := closer.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return server
+}
+
+func parse(tb testing.TB, root string) *configuration.Configuration {
+	tb.Helper()
+	reader, writer := io.Pipe()
+	go func() { _, err := writer.Write(configText(root)); _ = writer.CloseWithError(err) }()
+	config, err := configuration.Parse(reader)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return config
+}
+
+func newDriver(root string) storagedriver.StorageDriver {
+	return filesystem.New(filesystem.DriverParameters{RootDirectory: root, MaxThreads: 100})
+}
+
+// manifestOf is the bytes of the i-th manifest that refers to subject, or to
+// nothing if that is empty, as a signing client writes them.
+func manifestOf(tb testing.TB, config, subject digest.Digest, i int) []byte {
+	tb.Helper()
+	m := v1.Manifest{
+		MediaType:    v1.MediaTypeImageManifest,
+		ArtifactType: "application/vnd.example.signature.v1+json",
+		Config:       v1.Descriptor{MediaType: v1.MediaTypeEmptyJSON, Digest: config, Size: 2},
+		Layers:       []v1.Descriptor{{MediaType: v1.MediaTypeEmptyJSON, Digest: config, Size: 2}},
+		Annotations: map[string]string{
+			v1.AnnotationCreated: time.Unix(1_700_000_000+int64(i), 0).UTC().Format(time.RFC3339),
+			"org.example.key":    fmt.Sprintf("key-%d", i),
+		},
+	}
+	m.SchemaVersion = 2
+	if subject != "" {
+		m.Subject = &v1.Descriptor{MediaType: v1.MediaTypeImageManifest, Digest: subject, Size: 500}
+	}
+	content, err := json.Marshal(m)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return content
+}
+
+// store puts files into a storage tree, as distribution would.
+func store(tb testing.TB, driver storagedriver.StorageDriver, path string, content []byte) {
+	tb.Helper()
+	if err := driver.PutContent(context.Background(), path, content); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func storeManifest(tb testing.TB, driver storagedriver.StorageDriver, repository string, content []byte) digest.Digest {
+	tb.Helper()
+	d := digest.FromBytes(content)
+	store(tb, driver, layout.BlobData(d), content)
+	store(tb, driver, layout.RevisionLink(repository, d), []byte(d))
+	return d
+}
+
+// storeConfig puts the empty config into a repository.
+func storeConfig(tb testing.TB, driver storagedriver.StorageDriver, repository string) digest.Digest {
+	tb.Helper()
+	d := digest.FromString("{}")
+	store(tb, driver, layout.BlobData(d), []byte("{}"))
+	store(tb, driver, layout.LayerLink(repository, d), []byte(d))
+	return d
+}
+
+// seed makes a repository with one subject that n manifests refer to, attached
+// an hour ago.
+func seed(tb testing.TB, root, repository string, n int) (subject digest.Digest) {
+	tb.Helper()
+	driver := newDriver(root)
+	config := storeConfig(tb, driver, repository)
+	subject = storeManifest(tb, driver, repository, manifestOf(tb, config, "", -1))
+	for i := range n {
+		d := storeManifest(tb, driver, repository, manifestOf(tb, config, subject, i))
+		store(tb, driver, layout.ReferrerLink(repository, subject, d), []byte(d))
+	}
+	age(tb, filepath.Join(root, layout.Referrers(repository, subject, digest.Canonical)))
+	return subject
+}
+
+// age makes a folder look as if it had not been changed for an hour.
+func age(tb testing.TB, folder string) {
+	tb.Helper()
+	then := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(folder, then, then); err != nil {
+		tb.Fatal(err)
+	}
+}
