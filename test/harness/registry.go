@@ -78,7 +78,7 @@ func Start(t testing.TB, o Options) *Registry {
 	t.Cleanup(func() {
 		r.process.kill()
 		if t.Failed() {
-			t.Logf("the log of the registry:\n%s", tail(r.Log(), 20_000))
+			t.Logf("the log of the registry, without its requests:\n%s", tail(remarkable(r.Log()), 5000))
 		}
 	})
 	return r
@@ -313,6 +313,19 @@ func (p *process) kill() {
 	_ = p.cmd.Process.Kill()
 	<-p.done
 }
+
+// remarkable is a log without the lines that tell of ordinary requests.
+func remarkable(log string) string {
+	var kept strings.Builder
+	for line := range strings.Lines(log) {
+		if !strings.Contains(line, "response completed") && !strings.Contains(line, "authorized request") && !accessLine.MatchString(line) {
+			kept.WriteString(line)
+		}
+	}
+	return kept.String()
+}
+
+var accessLine = regexp.MustCompile(`^[0-9.]+ - \S+ \[`)
 
 func tail(text string, size int) string {
 	if len(text) <= size {
