@@ -51,12 +51,22 @@ func (t *digests) id(d digest.Digest) id {
 	return t.locked(d)
 }
 
-// sized is id, and notes the size of the content in bytes.
-func (t *digests) sized(d digest.Digest, size int64) id {
+// sized notes the size of content in bytes.
+func (t *digests) sized(d digest.Digest, size int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.at(t.locked(d)).size = size
+}
+
+// stated is id, and notes the size in bytes that a manifest states, unless one is
+// known.
+func (t *digests) stated(d digest.Digest, size int64) id {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	n := t.locked(d)
-	t.at(n).size = size
+	if e := t.at(n); e.size == unknown && size > 0 {
+		e.size = size
+	}
 	return n
 }
 

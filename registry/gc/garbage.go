@@ -71,23 +71,20 @@ func (c *collector) garbageIn(ctx context.Context, algorithm digest.Algorithm, p
 // isGarbage reports whether a blob goes, and counts it if it stays. Sizes that no
 // manifest states, and those of what goes, are looked up.
 func (c *collector) isGarbage(ctx context.Context, d digest.Digest) (bool, error) {
-	n := c.digests.id(d)
-	size, kept := c.digests.look(n)
+	size, kept := c.digests.look(c.digests.id(d))
 	if !kept || size == unknown {
-		file := layout.BlobData(d)
-		info, err := c.store.stat(ctx, file)
-		if err == nil && info == nil && !kept {
-			// A folder without a blob: what an upload begins with, and what one that
-			// was cut off leaves behind.
-			info, err = c.store.stat(ctx, layout.BlobFolder(d))
-		}
-		if err != nil || info == nil {
+		info, err := c.store.stat(ctx, layout.BlobData(d))
+		if err != nil {
 			return false, err
 		}
-		if !info.IsDir() {
-			size = info.Size()
-			c.digests.sized(d, size)
+		if info == nil {
+			if kept {
+				return false, nil
+			}
+			return c.isHollow(ctx, d)
 		}
+		size = info.Size()
+		c.digests.sized(d, size)
 		if !kept && !c.isYoung(info) {
 			return true, nil
 		}
@@ -97,4 +94,11 @@ func (c *collector) isGarbage(ctx context.Context, d digest.Digest) (bool, error
 	c.report.Blobs.Kept++
 	c.report.Bytes.Kept += size
 	return false, nil
+}
+
+// isHollow reports whether the folder of a blob that is not there goes: an upload
+// that was cut off left it behind, unless one is just about to fill it.
+func (c *collector) isHollow(ctx context.Context, d digest.Digest) (bool, error) {
+	info, err := c.store.stat(ctx, layout.BlobFolder(d))
+	return err == nil && info != nil && !c.isYoung(info), err
 }

@@ -1,5 +1,10 @@
 package gc
 
+import (
+	"cmp"
+	"slices"
+)
+
 // Count is how many of a kind stay and go. In a dry run, Removed is what would go.
 type Count struct {
 	Kept    int64 `json:"kept"`
@@ -37,8 +42,9 @@ type RepositoryReport struct {
 type Report struct {
 	DryRun bool `json:"dryRun"`
 	Counts
-	Blobs        Count              `json:"blobs"`
-	Repositories []RepositoryReport `json:"repositories"`
+	Blobs Count `json:"blobs"`
+	// Repositories are sorted by name.
+	Repositories []RepositoryReport `json:"repositories,omitempty"`
 	Problems     []Problem          `json:"problems,omitempty"`
 	// AllBlobsKept is whether no blob was removed because it could not be found
 	// out which are needed.
@@ -49,6 +55,7 @@ type Report struct {
 func (c *collector) finishReport() {
 	c.report.AllBlobsKept = c.blind
 	c.report.Repositories = make([]RepositoryReport, 0, len(c.repositories))
+	slices.SortFunc(c.repositories, func(a, b *repository) int { return cmp.Compare(a.name, b.name) })
 	for _, r := range c.repositories {
 		counts := &r.report.Counts
 		counts.Manifests.Kept = int64(len(r.revisions) - len(r.plan.revisions))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 
@@ -17,9 +18,10 @@ import (
 
 // repository is what is known of one repository.
 type repository struct {
-	name   string
-	report RepositoryReport
-	plan   plan
+	name    string
+	indexed bool // there is something of the index
+	report  RepositoryReport
+	plan    plan
 
 	mu        sync.Mutex
 	damaged   bool  // something could not be read: all of it stays
@@ -55,9 +57,8 @@ func (c *collector) findRepositories(ctx context.Context) error {
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			if holdsRepository(folder, paths) {
-				name := strings.TrimPrefix(folder, layout.Repositories+"/")
-				c.repositories = append(c.repositories, &repository{name: name})
+			if r := repositoryIn(folder, paths); r != nil {
+				c.repositories = append(c.repositories, r)
 			}
 			for _, child := range paths {
 				if !strings.HasPrefix(path.Base(child), "_") {
@@ -75,15 +76,15 @@ func (c *collector) findRepositories(ctx context.Context) error {
 	return nil
 }
 
-func holdsRepository(folder string, paths []string) bool {
+// repositoryIn is the repository whose folder has these entries, nil if it is
+// not one.
+func repositoryIn(folder string, paths []string) *repository {
 	name := strings.TrimPrefix(folder, layout.Repositories+"/")
-	for _, child := range paths {
-		switch child {
-		case layout.Manifests(name), layout.Layers(name), layout.Refs(name):
-			return true
-		}
+	indexed := slices.Contains(paths, layout.Refs(name))
+	if !indexed && !slices.Contains(paths, layout.Manifests(name)) && !slices.Contains(paths, layout.Layers(name)) {
+		return nil
 	}
-	return false
+	return &repository{name: name, indexed: indexed}
 }
 
 // scan reads a repository. The links come before the revisions, because a push
@@ -108,11 +109,21 @@ func (c *collector) scan(ctx context.Context, r *repository) error {
 }
 
 func (c *collector) scanLinks(ctx context.Context, r *repository) error {
+	if !r.indexed {
+		return nil
+	}
+	derived, err := c.store.digests(ctx, layout.DerivedSubjects(r.name))
+	if err != nil {
+		return err
+	}
+	for _, subject := range derived {
+		r.derived = append(r.derived, c.digests.id(subject))
+	}
 	subjects, err := c.store.digests(ctx, layout.Subjects(r.name))
 	if err != nil {
 		return err
 	}
-	err = each(ctx, c.store, subjects, func(ctx context.Context, subject digest.Digest) error {
+	return each(ctx, c.store, subjects, func(ctx context.Context, subject digest.Digest) error {
 		referrers, err := c.store.digests(ctx, layout.Subject(r.name, subject))
 		if err != nil {
 			return err
@@ -126,14 +137,6 @@ func (c *collector) scanLinks(ctx context.Context, r *repository) error {
 		}
 		return nil
 	})
-	if err != nil || len(subjects) == 0 {
-		return err
-	}
-	derived, err := c.store.digests(ctx, layout.DerivedSubjects(r.name))
-	for _, subject := range derived {
-		r.derived = append(r.derived, c.digests.id(subject))
-	}
-	return err
 }
 
 func (c *collector) scanTags(ctx context.Context, r *repository) error {
@@ -219,7 +222,7 @@ func (c *collector) scanRevision(ctx context.Context, r *repository, d digest.Di
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, reference := range references {
-		r.needs = append(r.needs, edge{n, c.digests.sized(reference.Digest, reference.Size)})
+		r.needs = append(r.needs, edge{n, c.digests.stated(reference.Digest, reference.Size)})
 	}
 	if subject != "" {
 		r.own = append(r.own, edge{c.digests.id(subject), n})

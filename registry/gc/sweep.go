@@ -4,8 +4,6 @@ import (
 	"context"
 	"path"
 
-	"github.com/opencontainers/go-digest"
-
 	"github.com/oras-distribution/registry/extensions/layout"
 )
 
@@ -149,7 +147,7 @@ func (c *collector) sweepLayers(ctx context.Context, r *repository) error {
 // sweepIndex removes the folders of the index that have become empty. Each is
 // looked at again: a push may have put a link into it.
 func (c *collector) sweepIndex(ctx context.Context, r *repository) error {
-	if c.options.DryRun || len(r.plan.subjects) == 0 {
+	if c.options.DryRun || !r.indexed || r.damaged {
 		return nil
 	}
 	err := each(ctx, c.store, r.plan.subjects, func(ctx context.Context, n id) error {
@@ -164,18 +162,15 @@ func (c *collector) sweepIndex(ctx context.Context, r *repository) error {
 // removeEmpty removes a folder, and before that the folders in it to the given
 // depth, if no file is below it.
 func (c *collector) removeEmpty(ctx context.Context, folder string, depth int) error {
-	if depth > 0 {
-		folders, _, err := c.store.list(ctx, folder)
-		if err != nil {
-			return err
-		}
-		for _, below := range folders {
+	paths, there, err := c.store.list(ctx, folder)
+	if err == nil && len(paths) > 0 && depth > 0 {
+		for _, below := range paths {
 			if err := c.removeEmpty(ctx, below, depth-1); err != nil {
 				return err
 			}
 		}
+		paths, there, err = c.store.list(ctx, folder)
 	}
-	paths, there, err := c.store.list(ctx, folder)
 	if err != nil || !there || len(paths) > 0 {
 		return err
 	}
