@@ -217,6 +217,19 @@ func (p Problems) Error() string {
 	return strings.Join(parts, "; ")
 }
 
+// Distinct is p with the first problem of each field only.
+func (p Problems) Distinct() Problems {
+	seen := make(map[string]bool, len(p))
+	var distinct Problems
+	for _, problem := range p {
+		if !seen[problem.Field] {
+			distinct = append(distinct, problem)
+		}
+		seen[problem.Field] = true
+	}
+	return distinct
+}
+
 // OnlyMissing reports whether all that is wrong is content that is not there.
 func (p Problems) OnlyMissing() bool {
 	for _, problem := range p {

@@ -6,9 +6,10 @@
 //   - The links are the truth. Each is a folder of its own, made by one write and
 //     removed by one delete, so that writers on any number of replicas never
 //     overwrite one another. Every listing reads the folder of its subject anew.
-//   - A link is made after the revision it points to and removed before it. What
-//     a listing has not seen before it checks against the revision, so that a
-//     link whose revision is gone, or never came, is not shown.
+//   - When a push is answered, its link and its revision are there. A delete
+//     removes the link first. What a listing has not seen before it checks against
+//     the revision, so that a link whose revision is gone, or has not come yet, is
+//     not shown.
 //   - All else is derived, and believed only as far as it proves itself: memory
 //     holds what a manifest's bytes say, which their digest makes immutable; the
 //     file beside a subject holds those bytes, which are hashed when it is read;
@@ -138,24 +139,43 @@ func (x *Index) Close(ctx context.Context) error {
 }
 
 // Add records that referrer, a manifest of the repository, refers to subject. It
-// is durable, and listed by every replica, when Add returns. It costs at most
-// two storage operations.
+// is durable when Add returns, and listed by every replica as soon as the
+// manifest is stored. It costs one storage operation.
 func (x *Index) Add(ctx context.Context, repository string, subject, referrer digest.Digest) error {
-	link := layout.ReferrerLink(repository, subject, referrer)
-	// The time of a link is part of its place in a listing: one that is there stays.
-	if info, err := x.driver.Stat(ctx, link); err == nil && info.Size() > 0 {
-		return nil
-	}
-	return x.AddNew(ctx, repository, subject, referrer)
-}
-
-// AddNew is Add for a referrer that is known not to be linked yet. It costs one
-// storage operation.
-func (x *Index) AddNew(ctx context.Context, repository string, subject, referrer digest.Digest) error {
 	if err := x.driver.PutContent(ctx, layout.ReferrerLink(repository, subject, referrer), []byte(referrer)); err != nil {
 		return fmt.Errorf("linking %s to its subject %s in %s: %w", referrer, subject, repository, err)
 	}
 	return nil
+}
+
+// Confirm makes sure of a link that was added before its manifest was stored: a
+// delete of the same manifest may have removed it in between. It costs one
+// storage operation.
+func (x *Index) Confirm(ctx context.Context, repository string, subject, referrer digest.Digest) error {
+	there, err := x.exists(ctx, layout.ReferrerLink(repository, subject, referrer))
+	if err != nil {
+		return fmt.Errorf("looking for the link from %s to %s in %s: %w", referrer, subject, repository, err)
+	}
+	if there {
+		return nil
+	}
+	return x.Add(ctx, repository, subject, referrer)
+}
+
+// Retract takes back a link whose manifest could not be stored. One whose
+// manifest is there all the same, from another push, stays. A link that cannot be
+// taken back does no harm: it is not listed.
+func (x *Index) Retract(ctx context.Context, repository string, subject, referrer digest.Digest) {
+	there, err := x.exists(ctx, layout.RevisionLink(repository, referrer))
+	if err == nil && !there {
+		err = errors.Join(
+			x.remove(ctx, repository, subject, referrer),
+			x.relink(ctx, repository, subject, referrer), // stored this moment
+		)
+	}
+	if err != nil {
+		x.options.Observer.Failed(repository, err)
+	}
 }
 
 // Pushed tells the index that a manifest, with its subject or none, is in the
@@ -216,7 +236,7 @@ func (x *Index) relink(ctx context.Context, repository string, subject, referrer
 	if err != nil || !there {
 		return err
 	}
-	return x.AddNew(ctx, repository, subject, referrer)
+	return x.Add(ctx, repository, subject, referrer)
 }
 
 // Forget drops what is kept in memory about a repository that was removed.

@@ -275,7 +275,7 @@ func (s *scanner) link(ctx context.Context, subject, referrer digest.Digest) (bo
 		return true, nil
 	}
 	if s.write {
-		if err := x.AddNew(ctx, s.repository, subject, referrer); err != nil {
+		if err := x.Add(ctx, s.repository, subject, referrer); err != nil {
 			return false, err
 		}
 	}

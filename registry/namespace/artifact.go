@@ -15,12 +15,17 @@ import (
 type Artifact struct {
 	kind     manifest.Artifact
 	content  []byte
-	parsed   *manifest.Manifest
+	parsed   *manifest.Manifest // nil if the content cannot be read at all
 	problems manifest.Problems // found in the content alone
 }
 
 // References implements distribution.Manifest.
-func (a *Artifact) References() []v1.Descriptor { return a.parsed.References }
+func (a *Artifact) References() []v1.Descriptor {
+	if a.parsed == nil {
+		return nil
+	}
+	return a.parsed.References
+}
 
 // Payload implements distribution.Manifest: the bytes that were pushed.
 func (a *Artifact) Payload() (mediaType string, content []byte, err error) {
@@ -35,11 +40,7 @@ func RegisterTypes(types []manifest.Artifact) error {
 			continue
 		}
 		unmarshal := func(content []byte) (distribution.Manifest, v1.Descriptor, error) {
-			a, err := newArtifact(kind, content)
-			if err != nil {
-				return nil, v1.Descriptor{}, err
-			}
-			return a, v1.Descriptor{
+			return newArtifact(kind, content), v1.Descriptor{
 				MediaType: kind.MediaType,
 				Digest:    digest.FromBytes(content),
 				Size:      int64(len(content)),
@@ -52,13 +53,9 @@ func RegisterTypes(types []manifest.Artifact) error {
 	return nil
 }
 
-// newArtifact reads an artifact manifest. What is wrong with one that can be
-// read at all is kept, so that a push can report it together with what is
-// missing in the repository.
-func newArtifact(kind manifest.Artifact, content []byte) (*Artifact, error) {
+// newArtifact reads an artifact manifest. What is wrong with it is kept, so that
+// a push can report it together with what is missing in the repository.
+func newArtifact(kind manifest.Artifact, content []byte) *Artifact {
 	parsed, problems := kind.Parse(content)
-	if parsed == nil {
-		return nil, problems
-	}
-	return &Artifact{kind: kind, content: slices.Clone(content), parsed: parsed, problems: problems}, nil
+	return &Artifact{kind: kind, content: slices.Clone(content), parsed: parsed, problems: problems}
 }

@@ -71,43 +71,74 @@ func (m *manifests) Put(ctx context.Context, pushed distribution.Manifest, optio
 	if artifact, ok := pushed.(*Artifact); ok {
 		return m.putArtifact(ctx, artifact)
 	}
-	var subject *v1.Descriptor
-	switch pushed.(type) {
-	case *ocischema.DeserializedManifest, *ocischema.DeserializedImageIndex:
-		_, content, err := pushed.Payload()
-		if err != nil {
-			return "", err
-		}
-		var problems manifest.Problems
-		if subject, problems = manifest.ParseSubject(content); len(problems) > 0 {
-			return "", invalid(problems)
-		}
-	}
-	d, err := m.ManifestService.Put(ctx, pushed, options...)
+	content, problems, err := ociContent(pushed)
 	if err != nil {
 		return "", err
 	}
-	return d, m.pushed(ctx, d, subject, m.ns.index.Add)
+	subject, more := manifest.ParseSubject(content)
+	if problems = append(problems, more...); len(problems) > 0 {
+		return "", invalid(problems)
+	}
+	if subject != nil {
+		return m.putReferrer(ctx, pushed, digest.FromBytes(content), subject.Digest, options)
+	}
+	d, err := m.ManifestService.Put(ctx, pushed, options...)
+	if err == nil {
+		m.ns.index.Pushed(m.name, d, "")
+	}
+	return d, err
 }
 
-// pushed links a manifest that was stored to its subject, if it has one.
-func (m *manifests) pushed(ctx context.Context, d digest.Digest, subject *v1.Descriptor,
-	add func(ctx context.Context, repository string, subject, referrer digest.Digest) error) error {
-	if subject == nil {
-		m.ns.index.Pushed(m.name, d, "")
-		return nil
+// ociContent is the bytes of a manifest that may have a subject, nil for others.
+func ociContent(pushed distribution.Manifest) (content []byte, problems manifest.Problems, err error) {
+	version := 0
+	switch pushed := pushed.(type) {
+	case *ocischema.DeserializedManifest:
+		version = pushed.SchemaVersion
+	case *ocischema.DeserializedImageIndex:
+		version = pushed.SchemaVersion
+	default:
+		return nil, nil, nil
 	}
-	if err := add(ctx, m.name, subject.Digest, d); err != nil {
-		return err
+	if version != 2 { // which distribution would report as its own failure
+		problems.Add("schemaVersion", "must be 2")
 	}
-	m.ns.index.Pushed(m.name, d, subject.Digest)
-	extensions.PushFrom(ctx).Subject = subject.Digest
-	return nil
+	_, content, err = pushed.Payload()
+	return content, problems, err
+}
+
+// putReferrer writes the link while distribution stores the manifest, so that a
+// push takes no longer than one without a subject. Both are durable before the
+// answer. A listing does not show a link whose manifest is not there yet.
+func (m *manifests) putReferrer(ctx context.Context, pushed distribution.Manifest, d, subject digest.Digest,
+	options []distribution.ManifestServiceOption) (digest.Digest, error) {
+	linked := make(chan error, 1)
+	go func() { linked <- m.ns.index.Add(ctx, m.name, subject, d) }()
+	_, err := m.ManifestService.Put(ctx, pushed, options...)
+	linkErr := <-linked
+	if err != nil {
+		m.ns.index.Retract(context.WithoutCancel(ctx), m.name, subject, d)
+		return "", err
+	}
+	if linkErr == nil {
+		linkErr = m.ns.index.Confirm(ctx, m.name, subject, d)
+	}
+	if linkErr != nil {
+		return "", linkErr
+	}
+	m.pushed(ctx, d, subject)
+	return d, nil
+}
+
+// pushed reports a referrer that is stored and linked.
+func (m *manifests) pushed(ctx context.Context, d, subject digest.Digest) {
+	m.ns.index.Pushed(m.name, d, subject)
+	extensions.PushFrom(ctx).Subject = subject
 }
 
 func (m *manifests) putArtifact(ctx context.Context, a *Artifact) (digest.Digest, error) {
 	problems := a.problems
-	if !m.ns.options.Proxy {
+	if a.parsed != nil && !m.ns.options.Proxy {
 		missing, err := m.verify(ctx, a)
 		if err != nil {
 			return "", err
@@ -118,10 +149,8 @@ func (m *manifests) putArtifact(ctx context.Context, a *Artifact) (digest.Digest
 		return "", invalid(problems)
 	}
 	d := digest.FromBytes(a.content)
-	add := m.ns.index.Add
 	switch info, err := m.ns.driver.Stat(ctx, layout.BlobData(d)); {
 	case isNotFound(err):
-		add = m.ns.index.AddNew // nothing can have been linked yet
 		fallthrough
 	case err == nil && info.Size() != int64(len(a.content)):
 		if err := m.ns.driver.PutContent(ctx, layout.BlobData(d), a.content); err != nil {
@@ -133,7 +162,15 @@ func (m *manifests) putArtifact(ctx context.Context, a *Artifact) (digest.Digest
 	if err := m.ns.driver.PutContent(ctx, layout.RevisionLink(m.name, d), []byte(d)); err != nil {
 		return "", fmt.Errorf("putting manifest %s into %s: %w", d, m.name, err)
 	}
-	return d, m.pushed(ctx, d, a.parsed.Subject, add)
+	if a.parsed.Subject == nil {
+		m.ns.index.Pushed(m.name, d, "")
+		return d, nil
+	}
+	if err := m.ns.index.Add(ctx, m.name, a.parsed.Subject.Digest, d); err != nil {
+		return "", err
+	}
+	m.pushed(ctx, d, a.parsed.Subject.Digest)
+	return d, nil
 }
 
 // verifyConcurrency is how many blobs of one manifest are looked up at once.
@@ -225,6 +262,7 @@ func (m *manifests) Delete(ctx context.Context, d digest.Digest) error {
 const maxReported = 100
 
 func invalid(problems manifest.Problems) error {
+	problems = problems.Distinct()
 	if len(problems) > maxReported {
 		problems = append(problems[:maxReported:maxReported], manifest.Problem{
 			Reason: fmt.Sprintf("and %d more problems", len(problems)-maxReported),
