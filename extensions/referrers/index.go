@@ -205,9 +205,11 @@ func (x *Index) Delete(ctx context.Context, repository string, manifest, subject
 	}
 	if err := remove(); err != nil {
 		for _, s := range subjects {
-			err = errors.Join(err, x.relink(ctx, repository, s, manifest))
+			if relinkErr := x.relink(ctx, repository, s, manifest); relinkErr != nil {
+				err = errors.Join(err, relinkErr)
+			}
 		}
-		return err
+		return err // callers tell errors apart with ==
 	}
 	// A push of the same manifest meanwhile may have linked a revision that is
 	// gone again.
