@@ -1,0 +1,212 @@
+// Package replicas puts several registries on one storage tree and makes sure
+// that each of them says the same, whoever was told. It is for tests only.
+package replicas
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/oras-distribution/registry/test/harness"
+	"github.com/oras-distribution/registry/test/load"
+)
+
+// Start starts registries on one new storage tree that processes can share.
+func Start(t testing.TB, count int, o harness.Options) []*harness.Registry {
+	t.Helper()
+	o.Driver = harness.SharedDriver()
+	list := make([]*harness.Registry, count)
+	for i := range list {
+		list[i] = harness.Start(t, o)
+		o.Root = list[i].Root
+	}
+	t.Cleanup(func() { expectQuiet(t, list) })
+	return list
+}
+
+// expectQuiet expects nothing in the logs that must never be there.
+func expectQuiet(t testing.TB, list []*harness.Registry) {
+	for _, r := range list {
+		for line := range strings.Lines(r.Log()) {
+			if strings.Contains(line, "DATA RACE") || strings.Contains(line, "panic") {
+				t.Errorf("a registry has logged: %s", line)
+			}
+		}
+	}
+}
+
+// Clients are one client of each registry.
+func Clients(list []*harness.Registry) []*harness.Client {
+	clients := make([]*harness.Client, len(list))
+	for i, r := range list {
+		clients[i] = r.Client()
+	}
+	return clients
+}
+
+// Load is how much is asked of the registries at the same time.
+type Load struct {
+	Registries, Clients int
+	// Operations is how many pushes, deletions and listings each client does.
+	Operations int
+	// Options are those of the registries.
+	Options harness.Options
+}
+
+// OneSubject has all clients push referrers to one subject, delete some and list
+// them, each request at another registry. No listing misses one that was
+// acknowledged before, names one that was deleted before, or one twice: also not
+// when it is read in pages while others push and delete.
+func (l Load) OneSubject(t *testing.T) {
+	repo := load.NewRepository("concurrent/app", 1, Clients(Start(t, l.Registries, l.Options))...)
+	subject := repo.Subjects[0]
+	group, ctx := errgroup.WithContext(t.Context())
+	for range l.Clients {
+		group.Go(func() error { return mixed(ctx, repo, subject, l.Operations) })
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range repo.Clients {
+		for _, route := range harness.Routes() {
+			for _, pageSize := range []int{0, 100} {
+				if _, err := repo.List(t.Context(), route, subject.Digest, pageSize, c); err != nil {
+					t.Errorf("in the end, registry %d: %v", i, err)
+				}
+			}
+		}
+	}
+	t.Logf("%d registries, %d clients, one subject: %+v", l.Registries, l.Clients, repo.Ledger.Counts())
+}
+
+// mixed is what one client does.
+func mixed(ctx context.Context, repo *load.Repository, subject harness.Descriptor, operations int) error {
+	var own []harness.Manifest
+	for range operations {
+		var err error
+		switch dice := rand.IntN(10); {
+		case dice < 5 || len(own) == 0:
+			m := repo.Referrer(subject)
+			own = append(own, m)
+			err = repo.Push(ctx, repo.Any(), m)
+		case dice < 7:
+			i := rand.IntN(len(own))
+			err = repo.Delete(ctx, repo.Any(), own[i].Digest())
+			own[i] = own[len(own)-1]
+			own = own[:len(own)-1]
+		default:
+			_, err = repo.List(ctx, harness.Routes()[dice-7], subject.Digest, rand.IntN(2)*(1+rand.IntN(40)))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// SameDigest has registries push and delete the same manifests at the same time,
+// while others list them. Whatever comes of it, all registries agree in the end,
+// no listing names a manifest that cannot be pulled or leaves out one that can,
+// and the next push and the next deletion work.
+func (l Load) SameDigest(t *testing.T) {
+	repo := load.NewRepository("contended/app", 1, Clients(Start(t, l.Registries, l.Options))...)
+	subject := repo.Subjects[0]
+	// All know it before it begins, as all would in the long run.
+	manifests := make([]harness.Manifest, l.Operations)
+	for i := range manifests {
+		manifests[i] = repo.Referrer(subject)
+		if err := repo.Push(t.Context(), repo.Any(), manifests[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	listEverywhere(t, repo, subject)
+	for _, m := range manifests {
+		if err := contend(t.Context(), repo, m); err != nil {
+			t.Error(err)
+		}
+	}
+	var listed int
+	for _, m := range manifests {
+		there, err := agree(t.Context(), repo, m)
+		if err != nil {
+			t.Error(err)
+		}
+		if there {
+			listed++
+		}
+	}
+	t.Logf("%d registries, %d manifests pushed and deleted at the same time: %d of them are there in the end",
+		l.Registries, len(manifests), listed)
+	for _, m := range manifests {
+		if err := repo.Push(t.Context(), repo.Any(), m); err != nil {
+			t.Error(err)
+		}
+	}
+	listEverywhere(t, repo, subject)
+	for _, m := range manifests {
+		if err := repo.Delete(t.Context(), repo.Any(), m.Digest()); err != nil {
+			t.Error(err)
+		}
+	}
+	listEverywhere(t, repo, subject)
+}
+
+// contend has each registry push and delete a manifest and list its subject, all
+// at the same time.
+func contend(ctx context.Context, repo *load.Repository, m harness.Manifest) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, c := range repo.Clients {
+		group.Go(func() error { return repo.PushOnly(ctx, c, m) })
+		group.Go(func() error { return repo.DeleteOnly(ctx, c, m.Digest(), 202, 404) })
+		group.Go(func() error {
+			_, err := repo.Ask(ctx, harness.OCI, m.Subject.Digest, 0, c)
+			return err
+		})
+	}
+	return group.Wait()
+}
+
+// agree reports whether a manifest is there; the error is a registry's that does
+// not list what can be pulled, or lists what cannot, or another registry's that
+// differs from the first.
+func agree(ctx context.Context, repo *load.Repository, m harness.Manifest) (there bool, err error) {
+	var errs []error
+	for i, c := range repo.Clients {
+		pulled, err := repo.Get(ctx, c, m.Digest())
+		errs = append(errs, err)
+		if i == 0 {
+			there = pulled
+		}
+		all, err := repo.Ask(ctx, harness.OCI, m.Subject.Digest, 0, c)
+		errs = append(errs, err)
+		listed := false
+		for _, d := range all {
+			listed = listed || d == m.Digest()
+		}
+		if pulled != there || listed != there {
+			errs = append(errs, fmt.Errorf("registry 0 serves %s: %t; registry %d serves it: %t, and lists it: %t",
+				m.Digest(), there, i, pulled, listed))
+		}
+	}
+	return there, errors.Join(errs...)
+}
+
+// listEverywhere checks the listing that each registry gives.
+func listEverywhere(t *testing.T, repo *load.Repository, subject harness.Descriptor) {
+	t.Helper()
+	var group sync.WaitGroup
+	for i, c := range repo.Clients {
+		group.Go(func() {
+			if _, err := repo.List(t.Context(), harness.OCI, subject.Digest, 0, c); err != nil {
+				t.Errorf("registry %d: %v", i, err)
+			}
+		})
+	}
+	group.Wait()
+}
