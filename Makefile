@@ -1,0 +1,94 @@
+# `make` lists the targets. Everything but e2e, image and image-local needs only Go.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+PACKAGE := github.com/oras-distribution/registry
+LDFLAGS := -s -w -X $(PACKAGE)/registry.version=$(VERSION)
+CA_CERTIFICATES ?= /etc/ssl/certs/ca-certificates.crt
+IMAGE ?= oras-distribution/registry:$(VERSION)
+
+# How long `make fuzz` spends on each target, and how long `make soak` runs.
+FUZZTIME ?= 1m
+SOAKTIME ?= 5m
+
+# The modules of their own below test/: clients and suites whose dependencies
+# have no place in the registry's go.mod.
+MODULES := $(patsubst %/go.mod,%,$(wildcard test/*/go.mod))
+
+# The linters, pinned in tools/go.mod. $(1) leads to the project's folder.
+golangci = go tool -modfile=$(1)tools/go.mod golangci-lint
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/registry, static
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/registry ./cmd/registry
+
+.PHONY: run
+run: build ## start a registry on 127.0.0.1:5000 that stores in ./registry-data
+	exec bin/registry serve
+
+.PHONY: test
+test: ## run all tests that need only Go (the walkthrough also: bash, curl, jq, openssl)
+	go test ./...
+	for module in $(MODULES); do (cd $$module; pwd; go test ./...); done
+
+.PHONY: e2e
+e2e: ## run the tests that need Debian and npm packages; installs them if run as root
+	test/e2e/install
+	go test -count=1 -timeout 20m -tags e2e ./test/...
+	for module in $(MODULES); do (cd $$module; pwd; go test -count=1 -timeout 20m -tags e2e ./...); done
+
+.PHONY: lint
+lint: ## run the linters and check formatting
+	$(call golangci,) run
+	for module in $(MODULES); do (cd $$module; pwd; $(call golangci,../../) run --config ../../.golangci.yml); done
+
+.PHONY: format
+format: ## format all Go files as lint wants them
+	$(call golangci,) fmt
+	for module in $(MODULES); do (cd $$module; $(call golangci,../../) fmt --config ../../.golangci.yml); done
+
+.PHONY: demo
+demo: build ## run README's walkthrough against a registry of its own (WITH=docker: with its docker part)
+	test/demo/walkthrough bin/registry $(or $(WITH),curl)
+
+.PHONY: bench
+bench: ## run the benchmarks
+	go test -run '^$$' -bench . -benchmem $$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -r -n1 dirname | sort -u)
+
+.PHONY: fuzz
+fuzz: ## fuzz every target for FUZZTIME (1m)
+	grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | while IFS=: read -r file name; do \
+		go test -run '^$$' -fuzz "^$${name#func }$$" -fuzztime $(FUZZTIME) $$(dirname $$file) </dev/null; \
+	done
+
+.PHONY: soak
+soak: ## put the binary under mixed load for SOAKTIME (5m)
+	SOAK_TIME=$(SOAKTIME) go test -count=1 -timeout 0 -tags soak -run Soak -v ./test/...
+
+.PHONY: rootfs
+rootfs: build # the file system of the container image, below dist/
+	rm -rf dist/rootfs dist/data
+	install -D -m 0755 bin/registry dist/rootfs/bin/registry
+	install -D -m 0644 docker/config.yml dist/rootfs/etc/distribution/config.yml
+	install -D -m 0644 $(CA_CERTIFICATES) dist/rootfs/etc/ssl/certs/ca-certificates.crt
+	install -d -m 0755 dist/data
+
+.PHONY: image
+image: ## build the container image; pulls the Go image
+	docker build --build-arg VERSION=$(VERSION) -t $(IMAGE) .
+
+.PHONY: image-local
+image-local: rootfs ## build the container image from a binary built here; pulls nothing
+	docker build --target local -t $(IMAGE) .
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin dist
