@@ -1,8 +1,159 @@
 package registry
 
-import "github.com/spf13/cobra"
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
 
-// newCollectCommand is the command garbage-collect.
-func newCollectCommand() *cobra.Command {
-	return &cobra.Command{Use: "garbage-collect <config>", Short: "Remove what nothing refers to"}
+	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"github.com/oras-distribution/registry/registry/gc"
+	"github.com/oras-distribution/registry/registry/progress"
+)
+
+// collectFlags are the flags of the command garbage-collect.
+type collectFlags struct {
+	gc.Options
+	quiet         bool
+	perRepository bool
+	format        string
 }
+
+// newCollectCommand is the command garbage-collect. Its first three flags are
+// those of a stock binary.
+func newCollectCommand() *cobra.Command {
+	var flags collectFlags
+	cmd := &cobra.Command{
+		Use:   "garbage-collect CONFIG",
+		Short: "Remove what no manifest needs",
+		Long: "Remove the blobs that no manifest needs and, if asked to, the manifests that no tag needs. What refers\n" +
+			"to a manifest that stays, such as its signature, stays. A registry that takes pushes meanwhile needs\n" +
+			"--older-than. Cut off at any point, the command finishes when it is run again.",
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runCollect(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args, flags)
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVarP(&flags.DryRun, "dry-run", "d", false, "remove nothing, and say what would be removed")
+	f.BoolVarP(&flags.Untagged, "delete-untagged", "m", false, "remove manifests that no tag needs, too")
+	f.BoolVarP(&flags.quiet, "quiet", "q", false, "show neither progress nor a summary")
+	f.BoolVar(&flags.Dangling, "delete-dangling-referrers", false, "remove untagged referrers whose subject is not there, too")
+	f.BoolVar(&flags.SkipCorrupt, "skip-corrupt", false, "keep a repository as it is if something in it cannot be read")
+	f.DurationVar(&flags.OlderThan, "older-than", 0, "spare what was pushed less long ago (24h)")
+	f.IntVar(&flags.Concurrency, "concurrency", gc.DefaultConcurrency, "storage operations under way at a time")
+	f.BoolVar(&flags.perRepository, "per-repository", false, "count for each repository, too")
+	f.StringVar(&flags.format, "format", "text", "how to show the summary: text or json")
+	return cmd
+}
+
+func runCollect(ctx context.Context, out, errOut io.Writer, args []string, flags collectFlags) error {
+	switch {
+	case flags.format != "text" && flags.format != "json":
+		return fmt.Errorf("--format: must be text or json, not %q", flags.format)
+	case flags.Concurrency < 1:
+		return fmt.Errorf("--concurrency: must be at least 1, not %d", flags.Concurrency)
+	case flags.OlderThan < 0:
+		return fmt.Errorf("--older-than: must not be negative, not %s", flags.OlderThan)
+	}
+	config, err := loadConfiguration(args)
+	if err != nil {
+		return err
+	}
+	if config.Embedded {
+		return errors.New("garbage-collect: name a configuration file, as argument or in " + configurationPathVariable)
+	}
+	driver, err := createDriver(ctx, config)
+	if err != nil {
+		return err
+	}
+	return collect(ctx, out, errOut, driver, flags)
+}
+
+// collect runs the collector on a storage driver and shows what it does.
+func collect(ctx context.Context, out, errOut io.Writer, driver storagedriver.StorageDriver, flags collectFlags) error {
+	var shown *progress.Reporter
+	if !flags.quiet {
+		shown = progress.New(errOut, "collecting")
+	}
+	flags.Progress = shown
+	start := time.Now()
+	report, err := gc.Collect(ctx, driver, flags.Options)
+	shown.Done()
+	for _, problem := range report.Problems {
+		_, _ = fmt.Fprintf(errOut, "skipped: %s\n", problem.Reason)
+	}
+	if report.AllBlobsKept && err == nil {
+		_, _ = fmt.Fprintln(errOut, "skipped: all blobs were kept, for it could not be found out which are needed")
+	}
+	removed := report.Manifests.Removed+report.LayerLinks.Removed+report.ReferrerLinks.Removed+report.Blobs.Removed > 0
+	if err == nil || removed {
+		if showErr := show(out, report, flags, time.Since(start)); err == nil {
+			err = showErr
+		}
+	}
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil && removed:
+		return errors.New("garbage-collect: interrupted; run it again to finish")
+	case ctx.Err() != nil:
+		return errors.New("garbage-collect: interrupted; nothing was removed")
+	}
+	return fmt.Errorf("garbage-collect: %w", err)
+}
+
+// show writes the summary.
+func show(out io.Writer, report gc.Report, flags collectFlags, took time.Duration) error {
+	repositories := report.Repositories
+	if !flags.perRepository {
+		report.Repositories = nil
+	}
+	if flags.format == "json" {
+		encoder := json.NewEncoder(out)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(report)
+	}
+	if flags.quiet {
+		return nil
+	}
+	verb := "removed"
+	if report.DryRun {
+		verb = "would go"
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	for _, r := range report.Repositories {
+		skipped := ""
+		if r.Skipped {
+			skipped = ", skipped"
+		}
+		writeCounts(table, r.Name+skipped, verb, r.Counts, nil)
+	}
+	writeCounts(table, fmt.Sprintf("%d repositories, %s", len(repositories), took.Round(time.Millisecond)), verb, report.Counts, &report.Blobs)
+	return table.Flush()
+}
+
+// writeCounts writes the lines of one repository, or of all with their blobs.
+func writeCounts(table io.Writer, title, verb string, counts gc.Counts, blobs *gc.Count) {
+	_, _ = fmt.Fprintf(table, "%s\tkept\t%s\t\n", title, verb)
+	for _, line := range []struct {
+		what string
+		gc.Count
+	}{
+		{"manifests", counts.Manifests}, {"layer links", counts.LayerLinks}, {"referrer links", counts.ReferrerLinks},
+	} {
+		_, _ = fmt.Fprintf(table, "%s\t%d\t%d\t\n", line.what, line.Kept, line.Removed)
+	}
+	if blobs != nil {
+		_, _ = fmt.Fprintf(table, "blobs\t%d\t%d\t\n", blobs.Kept, blobs.Removed)
+	}
+	_, _ = fmt.Fprintf(table, "bytes\t%s\t%s\t\n", size(counts.Bytes.Kept), size(counts.Bytes.Removed))
+}
+
+func size(bytes int64) string { return humanize.Bytes(uint64(max(bytes, 0))) }

@@ -153,10 +153,15 @@ func (c *collector) sweepIndex(ctx context.Context, r *repository) error {
 	err := each(ctx, c.store, r.plan.subjects, func(ctx context.Context, n id) error {
 		return c.removeEmpty(ctx, layout.Subject(r.name, c.digests.digest(n)), 1)
 	})
-	if err != nil || !r.plan.emptyIndex {
+	switch {
+	case err != nil:
 		return err
+	case r.plan.emptyIndex:
+		return c.removeEmpty(ctx, layout.Refs(r.name), 3) // derived/subjects/<alg>
+	case len(r.plan.derived) == len(r.derived):
+		return c.removeEmpty(ctx, layout.Derived(r.name), 2)
 	}
-	return c.removeEmpty(ctx, layout.Refs(r.name), 3) // derived/subjects/<alg>
+	return nil
 }
 
 // removeEmpty removes a folder, and before that the folders in it to the given
