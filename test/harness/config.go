@@ -3,9 +3,11 @@ package harness
 import (
 	"crypto/rand"
 	"fmt"
+	mathrand "math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"go.yaml.in/yaml/v3"
@@ -23,7 +25,7 @@ const External = "external"
 // StorageVariable is the environment variable with the path of a YAML file whose
 // section `storage:` makes the tests run on another storage driver, instead of on
 // those that need nothing. ROOT in it stands for a name that each tree has for
-// itself.
+// itself, NUMBER for a number below 65536.
 const StorageVariable = "TEST_STORAGE"
 
 // Drivers are the storage drivers that the black-box tests run on.
@@ -48,11 +50,18 @@ func (o Options) storage(t testing.TB) tree {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return parse(t, strings.ReplaceAll(string(file), "ROOT", o.Root))
+		number, _, _ := strings.Cut(strings.TrimPrefix(o.Root, "tree-"), "-")
+		return parse(t, strings.NewReplacer("ROOT", o.Root, "NUMBER", number).Replace(string(file)))
 	default:
 		return tree{"storage": tree{o.Driver: tree{}}}
 	}
 }
+
+// The trees are numbered from some number on, that processes do not share.
+var (
+	firstTree = mathrand.Uint32()
+	trees     atomic.Uint32
+)
 
 // newRoot is a place for the tree of a new registry.
 func (o Options) newRoot(t testing.TB) string {
@@ -60,7 +69,7 @@ func (o Options) newRoot(t testing.TB) string {
 	case Filesystem:
 		return t.TempDir()
 	case External:
-		return "tree-" + rand.Text()
+		return fmt.Sprintf("tree-%d-%s", uint16(firstTree+trees.Add(1)), rand.Text())
 	default:
 		return ""
 	}
