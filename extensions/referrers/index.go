@@ -138,20 +138,38 @@ func (x *Index) Close(ctx context.Context) error {
 	return err
 }
 
+// attempts is how often a write is tried that another registry on the same tree
+// may have got in the way of: filesystems make a file and its folder in two steps.
+const attempts = 5
+
 // Add records that referrer, a manifest of the repository, refers to subject. It
-// is durable when Add returns, and listed by every replica as soon as the
-// manifest is stored. It costs one storage operation.
+// is durable, and listed by every replica, when Add returns. It costs two storage
+// operations.
 func (x *Index) Add(ctx context.Context, repository string, subject, referrer digest.Digest) error {
-	if err := x.driver.PutContent(ctx, layout.ReferrerLink(repository, subject, referrer), []byte(referrer)); err != nil {
-		return fmt.Errorf("linking %s to its subject %s in %s: %w", referrer, subject, repository, err)
+	if err := x.put(ctx, repository, subject, referrer); err != nil {
+		return err
+	}
+	// A delete of the same manifest may have come in between, on another replica,
+	// and must not leave a link behind.
+	there, err := x.HasRevision(ctx, repository, referrer)
+	if err != nil {
+		return err
+	}
+	if !there {
+		return errors.Join(ErrDeleted{Repository: repository, Manifest: referrer}, x.remove(ctx, repository, subject, referrer))
 	}
 	return nil
 }
 
-// Confirm makes sure of a link that was added before its manifest was stored: a
-// delete of the same manifest may have removed it in between. It costs one
-// storage operation.
-func (x *Index) Confirm(ctx context.Context, repository string, subject, referrer digest.Digest) error {
+// AddNew is Add for a manifest whose bytes were not in the storage before, so
+// that nobody can be deleting it. It costs one storage operation.
+func (x *Index) AddNew(ctx context.Context, repository string, subject, referrer digest.Digest) error {
+	return x.put(ctx, repository, subject, referrer)
+}
+
+// AddAgain is Add for a manifest that was stored before and is probably linked.
+// It costs one storage operation if it is.
+func (x *Index) AddAgain(ctx context.Context, repository string, subject, referrer digest.Digest) error {
 	there, err := x.exists(ctx, layout.ReferrerLink(repository, subject, referrer))
 	if err != nil {
 		return fmt.Errorf("looking for the link from %s to %s in %s: %w", referrer, subject, repository, err)
@@ -162,20 +180,30 @@ func (x *Index) Confirm(ctx context.Context, repository string, subject, referre
 	return x.Add(ctx, repository, subject, referrer)
 }
 
-// Retract takes back a link whose manifest could not be stored. One whose
-// manifest is there all the same, from another push, stays. A link that cannot be
-// taken back does no harm: it is not listed.
-func (x *Index) Retract(ctx context.Context, repository string, subject, referrer digest.Digest) {
-	there, err := x.exists(ctx, layout.RevisionLink(repository, referrer))
-	if err == nil && !there {
-		err = errors.Join(
-			x.remove(ctx, repository, subject, referrer),
-			x.relink(ctx, repository, subject, referrer), // stored this moment
-		)
+// ErrDeleted is returned by Add for a manifest that is not in the repository.
+type ErrDeleted struct {
+	Repository string
+	Manifest   digest.Digest
+}
+
+// Error implements error.
+func (e ErrDeleted) Error() string {
+	return fmt.Sprintf("manifest %s was deleted from %s while it was being pushed", e.Manifest, e.Repository)
+}
+
+// put writes one link.
+func (x *Index) put(ctx context.Context, repository string, subject, referrer digest.Digest) error {
+	var err error
+	for range attempts {
+		err = x.driver.PutContent(ctx, layout.ReferrerLink(repository, subject, referrer), []byte(referrer))
+		if err == nil {
+			return nil
+		}
+		if !isNotFound(err) { // the folder was taken away while it was made
+			break
+		}
 	}
-	if err != nil {
-		x.options.Observer.Failed(repository, err)
-	}
+	return fmt.Errorf("linking %s to its subject %s in %s: %w", referrer, subject, repository, err)
 }
 
 // Pushed tells the index that a manifest, with its subject or none, is in the
@@ -186,7 +214,7 @@ func (x *Index) Pushed(repository string, manifest, subject digest.Digest) {
 }
 
 // Delete runs remove, which removes a manifest from the repository, and keeps
-// the index in step: the links go first. If remove fails, they are put back.
+// the index in step: the links go first. If anything fails, they are put back.
 func (x *Index) Delete(ctx context.Context, repository string, manifest, subject digest.Digest, remove func() error) error {
 	subjects := []digest.Digest{subject}
 	if subject == "" {
@@ -200,22 +228,19 @@ func (x *Index) Delete(ctx context.Context, repository string, manifest, subject
 	x.derived.deleted(repository, manifest)
 	for _, s := range subjects {
 		if err := x.remove(ctx, repository, s, manifest); err != nil {
+			x.relinkAll(ctx, repository, subjects, manifest)
 			return err
 		}
 	}
 	if err := remove(); err != nil {
-		for _, s := range subjects {
-			if relinkErr := x.relink(ctx, repository, s, manifest); relinkErr != nil {
-				err = errors.Join(err, relinkErr)
-			}
-		}
-		return err // callers tell errors apart with ==
+		x.relinkAll(ctx, repository, subjects, manifest)
+		return err // as it is: distribution's handler tells errors apart by their values
 	}
 	// A push of the same manifest meanwhile may have linked a revision that is
 	// gone again.
 	for _, s := range subjects {
 		if _, err := x.driver.Stat(ctx, layout.ReferrerLink(repository, s, manifest)); err == nil {
-			if there, err := x.exists(ctx, layout.RevisionLink(repository, manifest)); err == nil && !there {
+			if there, err := x.HasRevision(ctx, repository, manifest); err == nil && !there {
 				_ = x.remove(ctx, repository, s, manifest)
 			}
 		}
@@ -225,20 +250,52 @@ func (x *Index) Delete(ctx context.Context, repository string, manifest, subject
 
 // remove removes one link. That it is not there is no error.
 func (x *Index) remove(ctx context.Context, repository string, subject, referrer digest.Digest) error {
-	err := x.driver.Delete(ctx, layout.Referrer(repository, subject, referrer))
-	if err != nil && !isNotFound(err) {
-		return fmt.Errorf("removing the link from %s to %s in %s: %w", referrer, subject, repository, err)
+	var err error
+	for range attempts { // a file may be made in the folder while it is emptied
+		err = x.driver.Delete(ctx, layout.Referrer(repository, subject, referrer))
+		if err == nil || isNotFound(err) {
+			return nil
+		}
 	}
-	return nil
+	return fmt.Errorf("removing the link from %s to %s in %s: %w", referrer, subject, repository, err)
+}
+
+// relinkTimeout is how long putting links back may take after a delete failed,
+// whatever has become of the request.
+const relinkTimeout = 30 * time.Second
+
+// relinkAll puts back the links of a manifest that could not be deleted.
+func (x *Index) relinkAll(ctx context.Context, repository string, subjects []digest.Digest, manifest digest.Digest) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), relinkTimeout)
+	defer cancel()
+	for _, s := range subjects {
+		if err := x.relink(ctx, repository, s, manifest); err != nil {
+			x.options.Observer.Failed(repository, err)
+		}
+	}
 }
 
 // relink puts a link back if its revision is still there.
 func (x *Index) relink(ctx context.Context, repository string, subject, referrer digest.Digest) error {
-	there, err := x.exists(ctx, layout.RevisionLink(repository, referrer))
+	there, err := x.HasRevision(ctx, repository, referrer)
 	if err != nil || !there {
 		return err
 	}
-	return x.Add(ctx, repository, subject, referrer)
+	return x.put(ctx, repository, subject, referrer)
+}
+
+// HasRevision reports whether a manifest is in the repository, whatever a
+// descriptor cache says. It costs one storage operation. A file of another
+// length than a link's was not written to its end.
+func (x *Index) HasRevision(ctx context.Context, repository string, manifest digest.Digest) (bool, error) {
+	info, err := x.driver.Stat(ctx, layout.RevisionLink(repository, manifest))
+	switch {
+	case isNotFound(err):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("looking for manifest %s in %s: %w", manifest, repository, err)
+	}
+	return info.Size() == int64(len(manifest)), nil
 }
 
 // Forget drops what is kept in memory about a repository that was removed.
@@ -255,6 +312,7 @@ func (x *Index) exists(ctx context.Context, file string) (bool, error) {
 	return err == nil, err
 }
 
+// isNotFound reports whether a storage driver says that a path is not there.
 func isNotFound(err error) bool {
 	return errors.As(err, new(storagedriver.PathNotFoundError))
 }

@@ -249,9 +249,9 @@ func (r *resolution) skip(into map[digest.Digest]error, d digest.Digest, reason 
 // out; a storage error ends the listing.
 func (r *resolution) read(ctx context.Context, d digest.Digest) error {
 	x := r.index
-	there, err := x.exists(ctx, layout.RevisionLink(r.key.repository, d))
+	there, err := x.HasRevision(ctx, r.key.repository, d)
 	if err != nil {
-		return fmt.Errorf("looking for manifest %s in %s: %w", d, r.key.repository, err)
+		return err
 	}
 	if !there {
 		r.skip(r.pending, d, errNoRevision)

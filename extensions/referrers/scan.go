@@ -261,12 +261,9 @@ func (s *scanner) isPresent(d digest.Digest) bool {
 // no revision in it, which some drivers list: that is not linked.
 func (s *scanner) link(ctx context.Context, subject, referrer digest.Digest) (bool, error) {
 	x := s.index
-	there, err := x.exists(ctx, layout.RevisionLink(s.repository, referrer))
-	if err != nil {
-		return false, fmt.Errorf("looking for manifest %s in %s: %w", referrer, s.repository, err)
-	}
-	if !there {
-		return false, nil
+	there, err := x.HasRevision(ctx, s.repository, referrer)
+	if err != nil || !there {
+		return false, err
 	}
 	if there, err = x.exists(ctx, layout.ReferrerLink(s.repository, subject, referrer)); err != nil {
 		return false, fmt.Errorf("looking for the link from %s to %s in %s: %w", referrer, subject, s.repository, err)
@@ -275,7 +272,11 @@ func (s *scanner) link(ctx context.Context, subject, referrer digest.Digest) (bo
 		return true, nil
 	}
 	if s.write {
-		if err := x.Add(ctx, s.repository, subject, referrer); err != nil {
+		err := x.Add(ctx, s.repository, subject, referrer)
+		if errors.As(err, new(ErrDeleted)) {
+			return false, nil
+		}
+		if err != nil {
 			return false, err
 		}
 	}

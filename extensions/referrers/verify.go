@@ -205,7 +205,7 @@ func (v *verifier) repair(ctx context.Context, f *Fault) error {
 	var err error
 	switch {
 	case f.Kind == FaultMissing, f.Kind == FaultMalformed && f.referrer != "":
-		err = x.Add(ctx, f.Repository, f.subject, f.referrer)
+		err = x.put(ctx, f.Repository, f.subject, f.referrer)
 	default:
 		if err = x.driver.Delete(ctx, f.Path); isNotFound(err) {
 			err = nil

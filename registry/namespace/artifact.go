@@ -16,7 +16,7 @@ type Artifact struct {
 	kind     manifest.Artifact
 	content  []byte
 	parsed   *manifest.Manifest // nil if the content cannot be read at all
-	problems manifest.Problems // found in the content alone
+	problems manifest.Problems  // found in the content alone
 }
 
 // References implements distribution.Manifest.

@@ -12,6 +12,7 @@ import (
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/oras-distribution/registry/extensions"
@@ -44,11 +45,12 @@ func (m *manifests) Get(ctx context.Context, d digest.Digest, options ...distrib
 		return found, err
 	}
 	// What distribution does not recognize it reports as any other error.
-	switch _, linkErr := m.ns.driver.Stat(ctx, layout.RevisionLink(m.name, d)); {
-	case isNotFound(linkErr):
-		return nil, distribution.ErrManifestUnknownRevision{Name: m.name, Revision: d}
+	there, linkErr := m.ns.index.HasRevision(ctx, m.name, d)
+	switch {
 	case linkErr != nil:
 		return nil, linkErr
+	case !there:
+		return nil, distribution.ErrManifestUnknownRevision{Name: m.name, Revision: d}
 	}
 	content, readErr := m.ns.driver.GetContent(ctx, layout.BlobData(d))
 	if readErr != nil {
@@ -80,7 +82,7 @@ func (m *manifests) Put(ctx context.Context, pushed distribution.Manifest, optio
 		return "", invalid(problems)
 	}
 	if subject != nil {
-		return m.putReferrer(ctx, pushed, digest.FromBytes(content), subject.Digest, options)
+		return m.putReferrer(ctx, pushed, subject.Digest, options)
 	}
 	d, err := m.ManifestService.Put(ctx, pushed, options...)
 	if err == nil {
@@ -107,33 +109,25 @@ func ociContent(pushed distribution.Manifest) (content []byte, problems manifest
 	return content, problems, err
 }
 
-// putReferrer writes the link while distribution stores the manifest, so that a
-// push takes no longer than one without a subject. Both are durable before the
-// answer. A listing does not show a link whose manifest is not there yet.
-func (m *manifests) putReferrer(ctx context.Context, pushed distribution.Manifest, d, subject digest.Digest,
+// putReferrer lets distribution store a manifest, and links it to its subject.
+func (m *manifests) putReferrer(ctx context.Context, pushed distribution.Manifest, subject digest.Digest,
 	options []distribution.ManifestServiceOption) (digest.Digest, error) {
-	linked := make(chan error, 1)
-	go func() { linked <- m.ns.index.Add(ctx, m.name, subject, d) }()
-	_, err := m.ManifestService.Put(ctx, pushed, options...)
-	linkErr := <-linked
+	d, err := m.ManifestService.Put(ctx, pushed, options...)
 	if err != nil {
-		m.ns.index.Retract(context.WithoutCancel(ctx), m.name, subject, d)
 		return "", err
 	}
-	if linkErr == nil {
-		linkErr = m.ns.index.Confirm(ctx, m.name, subject, d)
-	}
-	if linkErr != nil {
-		return "", linkErr
-	}
-	m.pushed(ctx, d, subject)
-	return d, nil
+	return d, m.link(ctx, d, subject, m.ns.index.Add)
 }
 
-// pushed reports a referrer that is stored and linked.
-func (m *manifests) pushed(ctx context.Context, d, subject digest.Digest) {
+// link links a stored manifest to its subject, and says so to whoever answers.
+func (m *manifests) link(ctx context.Context, d, subject digest.Digest,
+	add func(ctx context.Context, repository string, subject, referrer digest.Digest) error) error {
+	if err := add(ctx, m.name, subject, d); err != nil {
+		return err
+	}
 	m.ns.index.Pushed(m.name, d, subject)
 	extensions.PushFrom(ctx).Subject = subject
+	return nil
 }
 
 func (m *manifests) putArtifact(ctx context.Context, a *Artifact) (digest.Digest, error) {
@@ -149,8 +143,10 @@ func (m *manifests) putArtifact(ctx context.Context, a *Artifact) (digest.Digest
 		return "", invalid(problems)
 	}
 	d := digest.FromBytes(a.content)
+	add := m.ns.index.AddAgain
 	switch info, err := m.ns.driver.Stat(ctx, layout.BlobData(d)); {
 	case isNotFound(err):
+		add = m.ns.index.AddNew
 		fallthrough
 	case err == nil && info.Size() != int64(len(a.content)):
 		if err := m.ns.driver.PutContent(ctx, layout.BlobData(d), a.content); err != nil {
@@ -166,11 +162,7 @@ func (m *manifests) putArtifact(ctx context.Context, a *Artifact) (digest.Digest
 		m.ns.index.Pushed(m.name, d, "")
 		return d, nil
 	}
-	if err := m.ns.index.Add(ctx, m.name, a.parsed.Subject.Digest, d); err != nil {
-		return "", err
-	}
-	m.pushed(ctx, d, a.parsed.Subject.Digest)
-	return d, nil
+	return d, m.link(ctx, d, a.parsed.Subject.Digest, add)
 }
 
 // verifyConcurrency is how many blobs of one manifest are looked up at once.
@@ -181,11 +173,12 @@ const verifyConcurrency = 16
 func (m *manifests) verify(ctx context.Context, a *Artifact) (manifest.Problems, error) {
 	var problems manifest.Problems
 	if subject := a.parsed.Subject; subject != nil && a.kind.SubjectMustExist {
-		switch _, err := m.ns.driver.Stat(ctx, layout.RevisionLink(m.name, subject.Digest)); {
-		case isNotFound(err):
+		there, err := m.ns.index.HasRevision(ctx, m.name, subject.Digest)
+		if err != nil {
+			return nil, err
+		}
+		if !there {
 			problems.Add("subject", "%s is not a manifest in this repository", subject.Digest)
-		case err != nil:
-			return nil, fmt.Errorf("looking for subject %s in %s: %w", subject.Digest, m.name, err)
 		}
 	}
 	stats, err := m.statBlobs(ctx, a.parsed.References)
@@ -248,7 +241,7 @@ func (m *manifests) Delete(ctx context.Context, d digest.Digest) error {
 	case !isNotFound(err):
 		return fmt.Errorf("reading manifest %s of %s: %w", d, m.name, err)
 	}
-	return m.ns.index.Delete(ctx, m.name, d, subject, func() error {
+	err := m.ns.index.Delete(ctx, m.name, d, subject, func() error {
 		err := m.ManifestService.Delete(ctx, d)
 		if isNotFound(err) {
 			// Another replica deleted it, but a descriptor cache still knows it.
@@ -256,6 +249,11 @@ func (m *manifests) Delete(ctx context.Context, d digest.Digest) error {
 		}
 		return err
 	})
+	if err != nil && err != distribution.ErrBlobUnknown && err != distribution.ErrUnsupported {
+		// Distribution's handler answers 500 and does not say why.
+		logrus.WithFields(logrus.Fields{"vars.name": m.name, "vars.reference": d}).Errorf("deleting a manifest: %v", err)
+	}
+	return err
 }
 
 // maxReported is how many problems of one manifest are reported.
