@@ -1,0 +1,177 @@
+// Package conformance runs the conformance suite of the OCI distribution-spec
+// against the registry, and compares what fails with known.txt.
+package conformance_test
+
+import (
+	"bufio"
+	"encoding/xml"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/oras-distribution/registry/test/harness"
+	"github.com/oras-distribution/registry/test/pinned"
+)
+
+// suitePrefix begins the name of every case.
+const suitePrefix = "OCI Conformance Test/"
+
+// caseCount is the least number of cases that the suite has: fewer mean that it
+// was cut short.
+const caseCount = 600
+
+// outcome is what became of all cases of one name. Names are not unique: the
+// suite repeats some for each manifest or blob that it pushes.
+type outcome struct {
+	run, failed int
+	reasons     []string
+}
+
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	registry := harness.Start(t, harness.Options{})
+	outcomes := runSuite(t, registry.Addr)
+	known := readKnown(t)
+	for _, name := range slices.Sorted(maps.Keys(outcomes)) {
+		o := outcomes[name]
+		switch listed := known[name]; {
+		case o.failed > listed:
+			t.Errorf("%s: %d of %d fail, known.txt lists %d:\n\t%s", name, o.failed, o.run, listed, strings.Join(o.reasons, "\n\t"))
+		case o.failed < listed:
+			t.Errorf("%s: %d of %d fail, known.txt lists %d: take out what passes", name, o.failed, o.run, listed)
+		}
+		delete(known, name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(known)) {
+		t.Errorf("%s: in known.txt, but the suite has no such case", name)
+	}
+}
+
+// runSuite runs the suite against the registry at addr.
+func runSuite(t *testing.T, addr string) map[string]outcome {
+	t.Helper()
+	results := t.TempDir()
+	suite := exec.CommandContext(t.Context(), pinned.Conformance(t))
+	suite.Dir = results
+	suite.Env = append(os.Environ(),
+		"OCI_VERSION=1.1", "OCI_REGISTRY="+addr, "OCI_TLS=disabled", "OCI_RESULTS_DIR="+results, "OCI_LOG=error")
+	// The suite's exit status is 1 when any case fails: the report says which.
+	output, err := suite.CombinedOutput()
+	report, readErr := os.ReadFile(filepath.Join(results, "junit.xml"))
+	if readErr != nil {
+		t.Fatalf("the suite wrote no report: %v, %v\n%s", err, readErr, output)
+	}
+	return parseReport(t, report)
+}
+
+func parseReport(t *testing.T, report []byte) map[string]outcome {
+	t.Helper()
+	var suites struct {
+		Cases []struct {
+			Name   string `xml:"name,attr"`
+			Status string `xml:"status,attr"`
+			Errors string `xml:"system-out"`
+		} `xml:"testsuite>testcase"`
+	}
+	if err := xml.Unmarshal(report, &suites); err != nil {
+		t.Fatalf("reading the report of the suite: %v", err)
+	}
+	if len(suites.Cases) < caseCount {
+		t.Fatalf("the suite ran %d cases, expected at least %d", len(suites.Cases), caseCount)
+	}
+	outcomes := map[string]outcome{}
+	failed := 0
+	for _, c := range suites.Cases {
+		name := strings.TrimPrefix(c.Name, suitePrefix)
+		o := outcomes[name]
+		o.run++
+		if c.Status != "passed" && c.Status != "skipped" {
+			failed++
+			o.failed++
+			o.reasons = append(o.reasons, strings.ReplaceAll(c.Errors, "\n", "; "))
+		}
+		outcomes[name] = o
+	}
+	t.Logf("%d cases, %d fail", len(suites.Cases), failed)
+	return outcomes
+}
+
+// readKnown reads known.txt: how many cases of each name fail. Lines are a number
+// and a name; those in brackets name the group in docs/conformance.md, and # begins
+// a comment.
+func readKnown(t *testing.T) map[string]int {
+	t.Helper()
+	known := map[string]int{}
+	for group, cases := range knownGroups(t) {
+		for name, count := range cases {
+			if known[name] != 0 {
+				t.Errorf("known.txt has %s twice, the second time in [%s]", name, group)
+			}
+			known[name] = count
+		}
+	}
+	return known
+}
+
+func knownGroups(t *testing.T) map[string]map[string]int {
+	t.Helper()
+	file, err := os.Open("known.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	groups := map[string]map[string]int{}
+	group := ""
+	lines := bufio.NewScanner(file)
+	for lines.Scan() {
+		line := strings.TrimSpace(lines.Text())
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		if line[0] == '[' {
+			group = strings.Trim(line, "[]")
+			groups[group] = map[string]int{}
+			continue
+		}
+		number, name, _ := strings.Cut(line, " ")
+		count, err := strconv.Atoi(number)
+		if err != nil || name == "" || group == "" {
+			t.Fatalf("known.txt: %q is no case of a group", line)
+		}
+		groups[group][name] = count
+	}
+	if err := lines.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return groups
+}
+
+// TestDocumented holds docs/conformance.md to the list: every group has a section
+// there, which states how many of its cases fail.
+func TestDocumented(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join(harness.Root(), "docs", "conformance.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	total := 0
+	for group, cases := range knownGroups(t) {
+		count := 0
+		for _, n := range cases {
+			count += n
+		}
+		total += count
+		if heading := fmt.Sprintf("## %s (%d cases)\n", group, count); !strings.Contains(string(text), heading) {
+			t.Errorf("docs/conformance.md has no section %q", heading)
+		}
+	}
+	if sentence := fmt.Sprintf("**%d cases fail**", total); !strings.Contains(string(text), sentence) {
+		t.Errorf("docs/conformance.md does not say %q", sentence)
+	}
+}
