@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"text/tabwriter"
+	"strings"
 	"time"
 
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
@@ -127,33 +127,35 @@ func show(out io.Writer, report gc.Report, flags collectFlags, took time.Duratio
 	if report.DryRun {
 		verb = "would go"
 	}
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	for _, r := range report.Repositories {
-		skipped := ""
+		title := r.Name
 		if r.Skipped {
-			skipped = ", skipped"
+			title += " (skipped)"
 		}
-		writeCounts(table, r.Name+skipped, verb, r.Counts, nil)
+		if err := writeCounts(out, title, verb, r.Counts, nil); err != nil {
+			return err
+		}
 	}
-	writeCounts(table, fmt.Sprintf("%d repositories, %s", len(repositories), took.Round(time.Millisecond)), verb, report.Counts, &report.Blobs)
-	return table.Flush()
+	title := fmt.Sprintf("%d repositories in %s", len(repositories), took.Round(time.Millisecond))
+	return writeCounts(out, title, verb, report.Counts, &report.Blobs)
 }
 
 // writeCounts writes the lines of one repository, or of all with their blobs.
-func writeCounts(table io.Writer, title, verb string, counts gc.Counts, blobs *gc.Count) {
-	_, _ = fmt.Fprintf(table, "%s\tkept\t%s\t\n", title, verb)
-	for _, line := range []struct {
-		what string
-		gc.Count
-	}{
-		{"manifests", counts.Manifests}, {"layer links", counts.LayerLinks}, {"referrer links", counts.ReferrerLinks},
-	} {
-		_, _ = fmt.Fprintf(table, "%s\t%d\t%d\t\n", line.what, line.Kept, line.Removed)
-	}
+func writeCounts(out io.Writer, title, verb string, counts gc.Counts, blobs *gc.Count) error {
+	var text strings.Builder
+	line := func(what, kept, removed string) { fmt.Fprintf(&text, "  %-16s%12s%12s\n", what, kept, removed) }
+	count := func(what string, c gc.Count) { line(what, fmt.Sprint(c.Kept), fmt.Sprint(c.Removed)) }
+	fmt.Fprintln(&text, title)
+	line("", "kept", verb)
+	count("manifests", counts.Manifests)
+	count("layer links", counts.LayerLinks)
+	count("referrer links", counts.ReferrerLinks)
 	if blobs != nil {
-		_, _ = fmt.Fprintf(table, "blobs\t%d\t%d\t\n", blobs.Kept, blobs.Removed)
+		count("blobs", *blobs)
 	}
-	_, _ = fmt.Fprintf(table, "bytes\t%s\t%s\t\n", size(counts.Bytes.Kept), size(counts.Bytes.Removed))
+	line("bytes", size(counts.Bytes.Kept), size(counts.Bytes.Removed))
+	_, err := io.WriteString(out, text.String())
+	return err
 }
 
 func size(bytes int64) string { return humanize.Bytes(uint64(max(bytes, 0))) }

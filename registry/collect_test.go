@@ -1,0 +1,210 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/oras-distribution/registry/extensions/layout"
+	"github.com/oras-distribution/registry/registry/gc"
+)
+
+// collectTree puts a configuration file and a storage tree into the working
+// directory: a tagged image and an untagged one, each with a signature.
+func collectTree(t *testing.T) {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	writeFile(t, "config.yml", "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: data\n")
+	image := storeManifest(t, "image", "")
+	storeManifest(t, "signature of the image", image)
+	writeFile(t, "data"+layout.TagCurrent("library/app", "v1"), image.String())
+	storeManifest(t, "signature of the old image", storeManifest(t, "old image", ""))
+}
+
+func writeFile(t *testing.T, file, content string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(file), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(content), 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// storeManifest stores an image manifest with a config and a layer of its own,
+// and its subject's link.
+func storeManifest(t *testing.T, name string, subject digest.Digest) digest.Digest {
+	t.Helper()
+	store := func(content string) digest.Digest {
+		d := digest.FromString(content)
+		writeFile(t, "data"+layout.BlobData(d), content)
+		return d
+	}
+	blob := func(content string) string {
+		d := store(content)
+		writeFile(t, "data"+layout.LayerLink("library/app", d), d.String())
+		return fmt.Sprintf(`{"mediaType":"application/octet-stream","digest":%q,"size":%d}`, d, len(content))
+	}
+	text := fmt.Sprintf(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":%s,"layers":[%s]`,
+		blob("config of "+name), blob("layer of "+name))
+	if subject != "" {
+		text += fmt.Sprintf(`,"subject":{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":%q,"size":1}`, subject)
+	}
+	d := store(text + "}")
+	writeFile(t, "data"+layout.RevisionLink("library/app", d), d.String())
+	if subject != "" {
+		writeFile(t, "data"+layout.ReferrerLink("library/app", subject, d), d.String())
+	}
+	return d
+}
+
+// blobsLeft is how many blobs and manifests the tree has.
+func blobsLeft(t *testing.T) int {
+	t.Helper()
+	list, err := filepath.Glob("data" + layout.Blobs + "/sha256/*/*/data")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(list)
+}
+
+// garbageCollect runs the command.
+func garbageCollect(ctx context.Context, args ...string) (out, errOut string, err error) {
+	var stdout, stderr bytes.Buffer
+	cmd := newCollectCommand()
+	cmd.SilenceErrors, cmd.SilenceUsage = true, true
+	cmd.SetArgs(args)
+	cmd.SetOut(&stdout)
+	cmd.SetErr(&stderr)
+	err = cmd.ExecuteContext(ctx)
+	return stdout.String(), stderr.String(), err
+}
+
+func TestGarbageCollect(t *testing.T) {
+	collectTree(t)
+	const all, kept = 12, 6
+	for _, step := range []struct {
+		flags string
+		left  int
+		shows string
+	}{
+		{"--dry-run -m", all, "would go"},
+		{"", all, "1 repositories"},
+		{"-m --older-than 1h", all, "manifests"},
+		{"-d -m -q", all, ""},
+		{"-m", kept, "removed"},
+	} {
+		out, errOut, err := garbageCollect(t.Context(), append(strings.Fields(step.flags), "config.yml")...)
+		if err != nil {
+			t.Fatalf("%q: %v", step.flags, err)
+		}
+		if got := blobsLeft(t); got != step.left {
+			t.Errorf("%q leaves %d blobs, want %d", step.flags, got, step.left)
+		}
+		if !strings.Contains(out, step.shows) || (step.shows == "") != (out+errOut == "") {
+			t.Errorf("%q shows %q and %q, want %q", step.flags, out, errOut, step.shows)
+		}
+	}
+}
+
+func TestGarbageCollectAsJSON(t *testing.T) {
+	collectTree(t)
+	out, _, err := garbageCollect(t.Context(), "-d", "-m", "--format", "json", "--per-repository", "config.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var report gc.Report
+	if err := json.Unmarshal([]byte(out), &report); err != nil {
+		t.Fatal(err)
+	}
+	two := gc.Count{Kept: 2, Removed: 2}
+	if !report.DryRun || report.Manifests != two || report.Blobs != (gc.Count{Kept: 6, Removed: 6}) {
+		t.Errorf("the report is %+v", report)
+	}
+	if len(report.Repositories) != 1 || report.Repositories[0].Name != "library/app" || report.Repositories[0].Manifests != two {
+		t.Errorf("of the repositories, the report says %+v", report.Repositories)
+	}
+	out, _, err = garbageCollect(t.Context(), "-d", "--format", "json", "config.yml")
+	if err != nil || strings.Contains(out, "library/app") {
+		t.Errorf("without --per-repository, the report is %s (%v)", out, err)
+	}
+}
+
+func TestGarbageCollectErrors(t *testing.T) {
+	collectTree(t)
+	t.Setenv(configurationPathVariable, "")
+	writeFile(t, "driver.yml", "version: 0.1\nstorage:\n  unheardof: {}\n")
+	for args, want := range map[string]string{
+		"":                            "name a configuration file",
+		"missing.yml":                 "missing.yml",
+		"driver.yml":                  "unheardof",
+		"--format xml config.yml":     "--format",
+		"--concurrency 0 config.yml":  "--concurrency",
+		"--older-than -1h config.yml": "--older-than",
+	} {
+		_, _, err := garbageCollect(t.Context(), strings.Fields(args)...)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%q: the error is %v, want one line with %q", args, err, want)
+		}
+	}
+	stopped, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, err := garbageCollect(stopped, "-m", "config.yml"); err == nil || !strings.Contains(err.Error(), "interrupted; nothing was removed") {
+		t.Errorf("stopped before it began, the error is %v", err)
+	}
+
+	broken := digest.FromString("broken")
+	writeFile(t, "data"+layout.RevisionLink("library/app", broken), broken.String())
+	if out, _, err := garbageCollect(t.Context(), "-m", "config.yml"); err == nil || !strings.Contains(err.Error(), broken.String()) || out != "" {
+		t.Errorf("with a broken manifest, the error is %v and the output %q", err, out)
+	}
+	_, errOut, err := garbageCollect(t.Context(), "-m", "--skip-corrupt", "config.yml")
+	if err != nil || !strings.Contains(errOut, broken.String()) {
+		t.Errorf("with --skip-corrupt, the error is %v, and %q is shown", err, errOut)
+	}
+	if blobsLeft(t) != 12 {
+		t.Error("something was removed")
+	}
+}
+
+// Every command in the documentation works, and shows what is said there.
+func TestGarbageCollectionDocument(t *testing.T) {
+	text, err := os.ReadFile("../docs/garbage-collection.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	commands := regexp.MustCompile(`(?m)^registry garbage-collect (.*)$`).FindAllStringSubmatch(string(text), -1)
+	if len(commands) < 5 {
+		t.Fatalf("there are only %d commands", len(commands))
+	}
+	for _, command := range commands {
+		t.Run(command[1], func(t *testing.T) {
+			collectTree(t)
+			if _, _, err := garbageCollect(t.Context(), strings.Fields(command[1])...); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+
+	shown := regexp.MustCompile("(?s)<!-- output -->\n```text\n(.*?)```").FindSubmatch(text)
+	if shown == nil {
+		t.Fatal("there is no output")
+	}
+	collectTree(t)
+	out, _, err := garbageCollect(t.Context(), "--delete-untagged", "config.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out = regexp.MustCompile(` in \S+\n`).ReplaceAllString(out, " in 12ms\n"); out != string(shown[1]) {
+		t.Errorf("the command shows\n%s, the document\n%s", out, shown[1])
+	}
+}
