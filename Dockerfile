@@ -8,7 +8,7 @@ ARG GO_VERSION=1.26
 
 # What both images have in common.
 FROM scratch AS base
-ENV PATH=/bin OTEL_TRACES_EXPORTER=none
+ENV PATH=/bin
 EXPOSE 5000
 USER 65532:65532
 ENTRYPOINT ["registry"]
