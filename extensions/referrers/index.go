@@ -170,12 +170,9 @@ func (x *Index) AddNew(ctx context.Context, repository string, subject, referrer
 // AddAgain is Add for a manifest that was stored before and is probably linked.
 // It costs one storage operation if it is.
 func (x *Index) AddAgain(ctx context.Context, repository string, subject, referrer digest.Digest) error {
-	there, err := x.exists(ctx, layout.ReferrerLink(repository, subject, referrer))
-	if err != nil {
-		return fmt.Errorf("looking for the link from %s to %s in %s: %w", referrer, subject, repository, err)
-	}
-	if there {
-		return nil
+	there, err := x.hasLink(ctx, repository, subject, referrer)
+	if err != nil || there {
+		return err
 	}
 	return x.Add(ctx, repository, subject, referrer)
 }
@@ -262,14 +259,20 @@ func (x *Index) remove(ctx context.Context, repository string, subject, referrer
 
 // relinkTimeout is how long putting links back may take after a delete failed,
 // whatever has become of the request.
-const relinkTimeout = 30 * time.Second
+const relinkTimeout = 5 * time.Second
 
-// relinkAll puts back the links of a manifest that could not be deleted.
+// relinkAll puts back the links of a manifest that could not be deleted. Where
+// that fails as well, the repository counts as not ready, and the manifest as
+// not looked at: the next listing puts the link back first.
 func (x *Index) relinkAll(ctx context.Context, repository string, subjects []digest.Digest, manifest digest.Digest) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), relinkTimeout)
 	defer cancel()
+	if there, err := x.HasRevision(ctx, repository, manifest); err == nil && !there {
+		return
+	}
+	x.repos.Invalidate(repository)
 	for _, s := range subjects {
-		if err := x.relink(ctx, repository, s, manifest); err != nil {
+		if err := x.put(ctx, repository, s, manifest); err != nil {
 			x.options.Observer.Failed(repository, err)
 		}
 	}
@@ -285,31 +288,33 @@ func (x *Index) relink(ctx context.Context, repository string, subject, referrer
 }
 
 // HasRevision reports whether a manifest is in the repository, whatever a
-// descriptor cache says. It costs one storage operation. A file of another
-// length than a link's was not written to its end.
+// descriptor cache says. It costs one storage operation.
 func (x *Index) HasRevision(ctx context.Context, repository string, manifest digest.Digest) (bool, error) {
-	info, err := x.driver.Stat(ctx, layout.RevisionLink(repository, manifest))
+	return x.holds(ctx, layout.RevisionLink(repository, manifest), manifest)
+}
+
+// hasLink reports whether the referrer is linked to the subject.
+func (x *Index) hasLink(ctx context.Context, repository string, subject, referrer digest.Digest) (bool, error) {
+	return x.holds(ctx, layout.ReferrerLink(repository, subject, referrer), referrer)
+}
+
+// holds reports whether a file is there whose content is the digest. A file of
+// another length was not written to its end.
+func (x *Index) holds(ctx context.Context, file string, d digest.Digest) (bool, error) {
+	info, err := x.driver.Stat(ctx, file)
 	switch {
 	case isNotFound(err):
 		return false, nil
 	case err != nil:
-		return false, fmt.Errorf("looking for manifest %s in %s: %w", manifest, repository, err)
+		return false, fmt.Errorf("looking for %s: %w", file, err)
 	}
-	return info.Size() == int64(len(manifest)), nil
+	return info.Size() == int64(len(d)), nil
 }
 
 // Forget drops what is kept in memory about a repository that was removed.
 func (x *Index) Forget(repository string) {
 	x.repos.Invalidate(repository)
 	x.derived.forget(repository)
-}
-
-func (x *Index) exists(ctx context.Context, file string) (bool, error) {
-	_, err := x.driver.Stat(ctx, file)
-	if isNotFound(err) {
-		return false, nil
-	}
-	return err == nil, err
 }
 
 // isNotFound reports whether a storage driver says that a path is not there.

@@ -265,11 +265,8 @@ func (s *scanner) link(ctx context.Context, subject, referrer digest.Digest) (bo
 	if err != nil || !there {
 		return false, err
 	}
-	if there, err = x.exists(ctx, layout.ReferrerLink(s.repository, subject, referrer)); err != nil {
-		return false, fmt.Errorf("looking for the link from %s to %s in %s: %w", referrer, subject, s.repository, err)
-	}
-	if there {
-		return true, nil
+	if there, err = x.hasLink(ctx, s.repository, subject, referrer); err != nil || there {
+		return there, err
 	}
 	if s.write {
 		err := x.Add(ctx, s.repository, subject, referrer)
