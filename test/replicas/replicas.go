@@ -160,7 +160,7 @@ func (l Load) SameDigest(t *testing.T) {
 // contend has each registry push and delete a manifest and list its subject, all
 // at the same time.
 func contend(ctx context.Context, repo *load.Repository, m harness.Manifest) error {
-	group, ctx := errgroup.WithContext(ctx)
+	group := new(errgroup.Group) // whose requests are never broken off
 	for _, c := range repo.Clients {
 		group.Go(func() error { return repo.PushOnly(ctx, c, m) })
 		group.Go(func() error { return repo.DeleteOnly(ctx, c, m.Digest(), 202, 404) })

@@ -1,0 +1,213 @@
+// Package crash_test kills the registry at random moments.
+package crash_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/oras-distribution/registry/test/harness"
+	"github.com/oras-distribution/registry/test/load"
+)
+
+var (
+	rounds  = flag.Int("crash.rounds", 100, "how many times the registry is killed")
+	clients = flag.Int("crash.clients", 8, "how many clients push and delete meanwhile")
+)
+
+// life is how long the registry lives at most after it has begun to listen. A
+// push takes a few milliseconds.
+const life = 120 * time.Millisecond
+
+// perTree is after how many kills a new tree is begun, so that looking at all of
+// it stays quick.
+const perTree = 20
+
+// tally is what happened in all rounds.
+type tally struct {
+	kills, repeated, listed, pulled int
+	counts                          load.Counts
+	faults, verified                int
+}
+
+func TestWhatWasAcknowledgedOutlivesSIGKILL(t *testing.T) {
+	var sum tally
+	for sum.kills < *rounds && !t.Failed() {
+		onOneTree(t, min(perTree, *rounds-sum.kills), &sum)
+	}
+	t.Logf("%d kills; %d pushes and %d deletions acknowledged; %d requests cut off and repeated; "+
+		"%d referrers listed and %d manifests pulled afterwards; verified %d times, which found %d faults before a repair",
+		sum.kills, sum.counts.Pushes, sum.counts.Deletes, sum.repeated, sum.listed, sum.pulled, sum.verified, sum.faults)
+}
+
+func onOneTree(t *testing.T, kills int, sum *tally) {
+	r := harness.Start(t, harness.Options{})
+	repo := load.NewRepository("crash/app", 4, r.Client())
+	for round := range kills {
+		wait := loadUntilGone(t, repo)
+		time.Sleep(rand.N(life)) // the moment of the kill: nothing waits for it
+		r.Kill()
+		wait()
+		sum.kills++
+		if round%4 == 0 {
+			sum.faults += repair(t, r)
+			sum.verified++
+		}
+		r.Restart()
+		repo.Clients = []*harness.Client{r.Client()}
+		sum.listed += checkListings(t, repo)
+		sum.repeated += repeat(t, repo)
+		sum.listed += checkListings(t, repo)
+		if round%4 == 2 {
+			expectClean(t, r)
+			sum.verified++
+		}
+		if t.Failed() {
+			return
+		}
+	}
+	sum.pulled += checkManifests(t, repo)
+	if err := r.Stop(); err != nil {
+		t.Errorf("SIGTERM: %v", err)
+	}
+	expectClean(t, r)
+	sum.verified++
+	counts := repo.Ledger.Counts()
+	sum.counts.Pushes += counts.Pushes
+	sum.counts.Deletes += counts.Deletes
+}
+
+var faults = regexp.MustCompile(`(\d+) faults, (\d+) of them repaired`)
+
+// repair has `referrers verify --repair` mend what the kill has left, and returns
+// how many faults it found.
+func repair(t *testing.T, r *harness.Registry) (found int) {
+	t.Helper()
+	got := harness.Run(t, "referrers", "verify", "--repair", r.Config)
+	match := faults.FindStringSubmatch(got.Stdout)
+	if got.Exit != 0 || match == nil || match[1] != match[2] {
+		t.Errorf("verify --repair after a kill: %+v", got)
+		return 0
+	}
+	expectClean(t, r)
+	found, _ = strconv.Atoi(match[1])
+	return found
+}
+
+// expectClean expects `referrers verify` to find nothing.
+func expectClean(t *testing.T, r *harness.Registry) {
+	t.Helper()
+	if got := harness.Run(t, "referrers", "verify", r.Config); got.Exit != 0 || !strings.Contains(got.Stdout, " 0 faults") {
+		t.Errorf("verify after all was repeated or repaired: %+v", got)
+	}
+}
+
+// loadUntilGone has clients push and delete until the registry is gone. The
+// function that it returns waits for them.
+func loadUntilGone(t *testing.T, repo *load.Repository) (wait func()) {
+	var group sync.WaitGroup
+	for range *clients {
+		group.Go(func() {
+			ctx := context.Background()
+			var own []harness.Manifest
+			for {
+				subject := repo.Subjects[rand.IntN(len(repo.Subjects))]
+				m := repo.Referrer(subject)
+				if m.ContentType == harness.MediaTypeORASArtifact { // with a blob of its own
+					blob, err := repo.Any().TryPushBlob(ctx, repo.Name, m.Bytes())
+					if err != nil {
+						return
+					}
+					m.Blobs = []harness.Descriptor{blob}
+				}
+				if err := repo.Push(ctx, repo.Any(), m); err != nil {
+					expectConnectionError(t, err)
+					return
+				}
+				own = append(own, m)
+				if rand.IntN(3) == 0 {
+					i := rand.IntN(len(own))
+					if err := repo.Delete(ctx, repo.Any(), own[i].Digest()); err != nil {
+						expectConnectionError(t, err)
+						return
+					}
+					own = append(own[:i], own[i+1:]...)
+				}
+			}
+		})
+	}
+	return group.Wait
+}
+
+// checkListings lists all subjects by all routes: nothing acknowledged is
+// missing, nothing deleted is there. It returns how many referrers were listed.
+func checkListings(t *testing.T, repo *load.Repository) (listed int) {
+	t.Helper()
+	for _, subject := range repo.Subjects {
+		for _, route := range harness.Routes() {
+			all, err := repo.List(t.Context(), route, subject.Digest, 0)
+			if err != nil {
+				t.Error(err)
+			}
+			listed += len(all)
+		}
+	}
+	return listed
+}
+
+// repeat sends again what the kill has cut off: deletions, and pushes; of the
+// deletions, it pushes every other manifest instead.
+func repeat(t *testing.T, repo *load.Repository) (count int) {
+	t.Helper()
+	pushes, deletes := repo.Ledger.Unanswered()
+	for i, m := range deletes {
+		if i%2 == 1 {
+			pushes = append(pushes, m)
+		} else if err := repo.DeleteAgain(t.Context(), repo.Any(), m.Digest()); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, m := range pushes {
+		if err := repo.Push(t.Context(), repo.Any(), m); err != nil {
+			t.Error(err)
+		}
+	}
+	return len(pushes) + len(deletes)
+}
+
+// checkManifests pulls all that has to be there, and its own blob.
+func checkManifests(t *testing.T, repo *load.Repository) (count int) {
+	t.Helper()
+	present := repo.Ledger.Present()
+	for _, m := range present {
+		if there, err := repo.Get(t.Context(), repo.Any(), m.Digest()); err != nil || !there {
+			t.Errorf("%s was acknowledged and can not be pulled: %v", m.Digest(), err)
+		}
+		for _, blob := range m.Blobs {
+			repo.Any().Head(harness.BlobPath(repo.Name, blob.Digest)).Expect(http.StatusOK)
+		}
+	}
+	if len(present) == 0 {
+		t.Error("nothing was acknowledged")
+	}
+	return len(present)
+}
+
+// expectConnectionError expects that a request failed because the registry was
+// gone, and not because of what it answered.
+func expectConnectionError(t *testing.T, err error) {
+	t.Helper()
+	if !errors.As(err, new(*url.Error)) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Error(err)
+	}
+}
