@@ -1,0 +1,79 @@
+package blackbox_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/oras-distribution/registry/test/harness"
+)
+
+// A collection keeps what tags need with all its referrers, in the eyes of a
+// registry that serves meanwhile and of one that is started afterwards.
+func TestGarbageCollection(t *testing.T) {
+	r := harness.Start(t, harness.Options{Driver: harness.SharedDriver()})
+	c := r.Client()
+	image, kinds := everyKind(c, "app")
+	for _, kind := range kinds {
+		c.MustPush("app", "", kind.manifest)
+	}
+	chain := image
+	for _, artifactType := range []string{"sbom/example", "signature/of-sbom", "signature/of-signature"} {
+		chain = c.MustPush("app", "", harness.ORASArtifact(artifactType, c.PushBlob("app", []byte(artifactType))).To(chain))
+	}
+	old := c.PushImage("app", "old", "an old layer")
+	signature := c.MustPush("app", "", harness.ORASArtifact("signature", c.PushBlob("app", []byte("old signature"))).To(old))
+	c.Delete(harness.ManifestPath("app", "old")).Expect(http.StatusAccepted) // the tag only
+	deleted := c.PushImage("app", "deleted", "a deleted layer")
+	dangling := c.MustPush("app", "", harness.OCIImage(emptyConfig(c, "app", harness.MediaTypeOCIConfig)).To(deleted))
+	c.DeleteManifest("app", deleted.Digest)
+
+	listings := map[string][]harness.Descriptor{}
+	for _, route := range harness.Routes() {
+		listings[route.Name] = c.Referrers(route, "app", image.Digest)
+	}
+	check := func(c *harness.Client) {
+		t.Helper()
+		for _, route := range harness.Routes() {
+			equal(t, "referrers of the tagged image by "+route.Name, c.Referrers(route, "app", image.Digest), listings[route.Name])
+			sameDigests(t, "referrers of the old image", c.Referrers(route, "app", old.Digest))
+		}
+		c.GetManifest("app", "v1").Expect(http.StatusOK)
+		c.GetManifest("app", chain.Digest.String()).Expect(http.StatusOK)
+		for _, kind := range kinds {
+			if m := kind.manifest; m.Subject != nil {
+				c.GetManifest("app", m.Digest().String()).ExpectBody(m.Bytes())
+				for _, blob := range m.Blobs {
+					c.Get(harness.BlobPath("app", blob.Digest)).Expect(http.StatusOK)
+				}
+			}
+		}
+	}
+
+	result := harness.Run(t, "garbage-collect", "--delete-untagged", r.Config)
+	if result.Exit != 0 || !strings.Contains(result.Stdout, "referrer links") {
+		t.Fatalf("garbage-collect: %+v", result)
+	}
+	check(c)
+	r.Kill()
+	r.Restart()
+	c = r.Client()
+	check(c)
+	for _, gone := range []harness.Descriptor{old, signature, deleted, dangling} {
+		c.GetManifest("app", gone.Digest.String()).Expect(http.StatusNotFound)
+	}
+	for _, blob := range []string{"an old layer", "old signature", "a deleted layer"} {
+		c.Get(harness.BlobPath("app", harness.BlobDescriptor([]byte(blob)).Digest)).Expect(http.StatusNotFound)
+	}
+
+	again := harness.Run(t, "garbage-collect", "--delete-untagged", "--format", "json", r.Config)
+	if again.Exit != 0 || strings.Count(again.Stdout, `"removed": 0`) != 5 {
+		t.Errorf("the second run removes something: %+v", again)
+	}
+
+	// What was removed can be pushed again, and is listed again.
+	pushed := c.PushImage("app", "old", "an old layer")
+	m := harness.ORASArtifact("signature", c.PushBlob("app", []byte("old signature"))).To(pushed)
+	c.MustPush("app", "", m)
+	sameDigests(t, "referrers of the image that was pushed again", c.Referrers(harness.OCI, "app", pushed.Digest), m.Digest())
+}
