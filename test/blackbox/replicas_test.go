@@ -99,3 +99,18 @@ func TestListingsSurviveARestart(t *testing.T) {
 		}
 	}
 }
+
+// All replicas have the same order, also of referrers that do not say when they
+// were created and that were deleted and pushed again.
+func TestReplicasAgreeOnTheOrder(t *testing.T) {
+	a, b := replicas(t)
+	image := a.PushImage("app", "v1", "layer")
+	first := harness.ORASArtifact("a/b").To(image).Annotated("name", "first")
+	second := harness.ORASArtifact("a/b").To(image).Annotated("name", "second")
+	a.MustPush("app", "", first)
+	a.MustPush("app", "", second)
+	sameDigests(t, "before", b.Referrers(harness.OCI, "app", image.Digest), first.Digest(), second.Digest())
+	a.DeleteManifest("app", first.Digest())
+	a.MustPush("app", "", first)
+	equal(t, "the order", texts(b.Referrers(harness.OCI, "app", image.Digest)), texts(a.Referrers(harness.OCI, "app", image.Digest)))
+}
