@@ -1,0 +1,212 @@
+//go:build e2e
+
+package docker
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oras-distribution/registry/test/harness"
+)
+
+// startTimeout is how long a container may take until its registry listens.
+const startTimeout = time.Minute
+
+// image is the name under which the registry's container image is built.
+const image = "registry:e2e"
+
+func TestDocker(t *testing.T) {
+	e := startEngine(t)
+	cmd := exec.CommandContext(t.Context(), "make", "image-local", "IMAGE="+image)
+	cmd.Dir, cmd.Env = harness.Root(), e.env()
+	if output, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("make image-local: %v\n%s", err, output)
+	}
+	t.Cleanup(func() { e.on(t).forget(image) })
+	t.Run("the image listens on port 5000", func(t *testing.T) { imageAsItIs(e.on(t)) })
+	t.Run("push, pull and restart", func(t *testing.T) { pushPullRestart(e.on(t)) })
+	t.Run("stock configuration", func(t *testing.T) { stockConfiguration(e.on(t)) })
+	t.Run("walkthrough", func(t *testing.T) { walkthrough(e.on(t)) })
+}
+
+// on is the same engine for another test.
+func (e *engine) on(t testing.TB) *engine { return &engine{t: t, host: e.host} }
+
+// forget removes an image, if it is there.
+func (e *engine) forget(name string) {
+	_ = e.command(context.Background(), "image", "rm", "--force", name).Run()
+}
+
+// Without any option the container listens where its users expect it. It gets no
+// network here, so that the port can be taken on the machine.
+func imageAsItIs(e *engine) {
+	c := e.start("--network", "none")
+	if got := c.await(`listening on (\S+:\d+)`); got != "[::]:5000" {
+		e.t.Errorf("it listens on %s, want [::]:5000", got)
+	}
+	format := `{{.Config.User}} {{json .Config.ExposedPorts}} {{json .Config.Volumes}}`
+	if got, want := e.run("image", "inspect", "--format", format, image), `65532:65532 {"5000/tcp":{}} {"/var/lib/registry":{}}`; got != want {
+		e.t.Errorf("user, ports and volumes of the image are %s, want %s", got, want)
+	}
+	if got := e.run("top", c.id, "-eo", "pid,uid"); !strings.HasSuffix(got, " 65532") {
+		e.t.Errorf("it runs as %s, want 65532", got)
+	}
+}
+
+// An image that the engine has built is pushed, pulled back, and still there
+// after the container was restarted: the volume can be written.
+func pushPullRestart(e *engine) {
+	c := e.start("--network", "host", "--env", "REGISTRY_HTTP_ADDR=127.0.0.1:0")
+	name := c.addr() + "/hello:v1"
+	e.build(name)
+	built := e.run("image", "inspect", "--format", "{{.Id}}", name)
+	e.run("push", name)
+	e.forget(name)
+	e.run("pull", name)
+	if got := e.run("image", "inspect", "--format", "{{.Id}}", name); got != built {
+		e.t.Errorf("pulled %s, but pushed %s", got, built)
+	}
+
+	e.run("restart", c.id)
+	again := c.addr()
+	resp, err := http.Get("http://" + again + "/v2/hello/tags/list")
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		e.t.Errorf("after a restart the tags of the pushed repository are answered with %s", resp.Status)
+	}
+	e.run("pull", again+"/hello:v1")
+	e.forget(again + "/hello:v1")
+}
+
+// The configuration of the stock image, mounted where the stock image has it.
+func stockConfiguration(e *engine) {
+	list := exec.CommandContext(e.t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/distribution/distribution/v3")
+	module, err := list.Output()
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	stock := filepath.Join(strings.TrimSpace(string(module)), "cmd", "registry", "config-dev.yml")
+	c := e.start("--network", "host", "--volume", stock+":/etc/distribution/config.yml:ro",
+		"--env", "REGISTRY_HTTP_ADDR=127.0.0.1:0", "--env", "REGISTRY_HTTP_DEBUG_ADDR=127.0.0.1:0")
+	name := c.addr() + "/hello:v1"
+	e.build(name)
+	e.run("push", name)
+	e.forget(name)
+	e.run("pull", name)
+	e.forget(name)
+	if log := c.log(); !strings.Contains(log, "environment=development") {
+		e.t.Errorf("the log does not carry the field that the mounted configuration sets:\n%s", log)
+	}
+}
+
+// The walkthrough of README.md with its docker part.
+func walkthrough(e *engine) {
+	cmd := exec.CommandContext(e.t.Context(), filepath.Join(harness.Root(), "test", "demo", "walkthrough"), harness.Binary(e.t), "docker")
+	cmd.Env = e.env()
+	output, err := cmd.CombinedOutput()
+	if err != nil {
+		e.t.Fatalf("%v\n%s", err, output)
+	}
+	if pushed := regexp.MustCompile(`\[(127\.0\.0\.1:\d+/hello)\]`).FindSubmatch(output); pushed == nil {
+		e.t.Errorf("docker pushed nothing:\n%s", output)
+	} else {
+		e.forget(string(pushed[1]) + ":v1")
+	}
+	if !strings.HasSuffix(string(output), "\nVerified OK\n") {
+		e.t.Errorf("the walkthrough does not end with the verified signature:\n%s", output)
+	}
+}
+
+// build builds an image with one file in it.
+func (e *engine) build(name string) {
+	e.t.Helper()
+	folder := e.t.TempDir()
+	for file, content := range map[string]string{"Dockerfile": "FROM scratch\nCOPY hello.txt /\nCMD [\"/hello\"]\n", "hello.txt": e.t.Name()} {
+		if err := os.WriteFile(filepath.Join(folder, file), []byte(content), 0o600); err != nil {
+			e.t.Fatal(err)
+		}
+	}
+	e.run("build", "--tag", name, folder)
+}
+
+// container is one of the registry's image.
+type container struct {
+	*engine
+	id      string
+	started int // how often addr was asked
+}
+
+// start starts the registry's image with the given options of docker run. The
+// container and its volume end with the test.
+func (e *engine) start(options ...string) *container {
+	e.t.Helper()
+	id := e.run(append(append([]string{"run", "--detach"}, options...), image)...)
+	c := &container{engine: e, id: id}
+	e.t.Cleanup(func() {
+		if e.t.Failed() {
+			e.t.Logf("the log of the container:\n%s", c.log())
+		}
+		_ = e.command(context.Background(), "rm", "--force", "--volumes", id).Run()
+	})
+	return c
+}
+
+// log is what the container has written so far.
+func (c *container) log() string {
+	output, err := c.command(context.Background(), "logs", c.id).CombinedOutput()
+	return fmt.Sprint(string(output), errorText(err))
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// addr is where the registry of the container listens; asked again after a
+// restart, it is the new address.
+func (c *container) addr() string {
+	c.t.Helper()
+	c.started++
+	return c.await(fmt.Sprintf(`(?:(?s:.*)listening on (127\.0\.0\.1:\d+)){%d}`, c.started))
+}
+
+// await waits until the log of the container matches, and returns what the
+// parentheses in the pattern enclose.
+func (c *container) await(pattern string) string {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), startTimeout)
+	defer cancel()
+	follow := c.command(ctx, "logs", "--follow", c.id)
+	output, err := follow.StderrPipe()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	follow.Stdout = nil
+	if err := follow.Start(); err != nil {
+		c.t.Fatal(err)
+	}
+	defer func() { cancel(); _ = follow.Wait() }()
+	expression, text := regexp.MustCompile(pattern), ""
+	for lines := bufio.NewScanner(output); lines.Scan(); {
+		text += lines.Text() + "\n"
+		if match := expression.FindStringSubmatch(text); match != nil {
+			return match[1]
+		}
+	}
+	c.t.Fatalf("the log of the container does not say %q:\n%s", pattern, text)
+	return ""
+}
