@@ -78,7 +78,7 @@ func TestCosign(t *testing.T) {
 	for _, d := range listed {
 		expectContains(t, "the tree that cosign prints", tree, d.String())
 	}
-	expectSame(t, "the tags", w.tags("app"), "v1")
+	expectSame(t, "the tags", w.Client().Tags("app"), "v1")
 	w.expectNoFallback()
 }
 
@@ -102,7 +102,7 @@ func TestCosignNewestWins(t *testing.T) {
 			t.Errorf("%d signatures were pushed, %d are listed: %v", count+1, len(listed), listed)
 		}
 	}
-	expectSame(t, "the tags", w.tags("app"), "v1")
+	expectSame(t, "the tags", w.Client().Tags("app"), "v1")
 	w.expectNoFallback()
 }
 

@@ -164,18 +164,6 @@ func (w *workspace) listed(repository string, subject digest.Digest) []digest.Di
 	return harness.Digests(w.Client().Referrers(harness.OCI, repository, subject))
 }
 
-// tags are the tags of a repository, none if it has no tag.
-func (w *workspace) tags(repository string) []string {
-	w.t.Helper()
-	response := w.Client().Get("/v2/" + repository + "/tags/list")
-	if response.Status == http.StatusNotFound {
-		return nil
-	}
-	var list struct{ Tags []string }
-	response.Expect(http.StatusOK).JSON(&list)
-	return list.Tags
-}
-
 // fallbackTag is a tag of the referrers tag schema: what a client writes that found
 // no referrers API.
 var fallbackTag = regexp.MustCompile(`^sha\d+-[0-9a-f]{32,}$`)
@@ -189,7 +177,7 @@ func (w *workspace) expectNoFallback() {
 		w.t.Error("no repository is there: nothing has been tested")
 	}
 	for _, repository := range catalog.Repositories {
-		if tags := w.tags(repository); slices.ContainsFunc(tags, fallbackTag.MatchString) {
+		if tags := w.Client().Tags(repository); slices.ContainsFunc(tags, fallbackTag.MatchString) {
 			w.t.Errorf("a client wrote a fallback tag to %s: %q", repository, tags)
 		}
 	}

@@ -18,16 +18,16 @@ import (
 // Clients builds all clients and returns the folder with their executables: oras,
 // regctl, crane, cosign, and notation, which is a small program of this project's
 // around notation's library.
-func Clients(t testing.TB) string {
-	t.Helper()
-	return folder(t, clients)
+func Clients(tb testing.TB) string {
+	tb.Helper()
+	return folder(tb, clients)
 }
 
 // Conformance builds the conformance suite of the distribution-spec and returns
 // the path of its executable.
-func Conformance(t testing.TB) string {
-	t.Helper()
-	return filepath.Join(folder(t, conformance), "conformance")
+func Conformance(tb testing.TB) string {
+	tb.Helper()
+	return filepath.Join(folder(tb, conformance), "conformance")
 }
 
 var (
@@ -44,11 +44,11 @@ var (
 	})
 )
 
-func folder(t testing.TB, built func() (string, error)) string {
-	t.Helper()
+func folder(tb testing.TB, built func() (string, error)) string {
+	tb.Helper()
 	path, err := built()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return path
 }
