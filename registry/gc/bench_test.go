@@ -15,7 +15,10 @@ import (
 //	go test -run '^$' -bench Collect -count 6 ./registry/gc | benchstat -col /collector -
 func BenchmarkCollect(b *testing.B) {
 	collectors := map[string]func(testing.TB, storagedriver.StorageDriver, Options){
-		"ours":  func(t testing.TB, driver storagedriver.StorageDriver, options Options) { collect(t, driver, options) },
+		"ours": func(tb testing.TB, driver storagedriver.StorageDriver, options Options) {
+			tb.Helper()
+			collect(tb, driver, options)
+		},
 		"stock": collectStock,
 	}
 	for _, n := range []int{500, 1000} {

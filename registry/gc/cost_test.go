@@ -28,19 +28,20 @@ func fill(t *tree, n int, signature func(repo, name string, subject v1.Descripto
 }
 
 // operations is how many storage operations of each kind a run does.
-func operations(t testing.TB, driver storagedriver.StorageDriver, options Options) map[string]int {
-	t.Helper()
+func operations(tb testing.TB, driver storagedriver.StorageDriver, options Options) map[string]int {
+	tb.Helper()
 	counted := newCounter()
-	collect(t, hooked{driver, counted.count}, options)
+	collect(tb, hooked{driver, counted.count}, options)
 	return counted.kinds
 }
 
 // prefixes is how many folders of blobs there are: at most 256 for each
 // algorithm, and the only part of the cost that is not exactly linear.
-func prefixes(t testing.TB, driver storagedriver.StorageDriver) int {
+func prefixes(tb testing.TB, driver storagedriver.StorageDriver) int {
+	tb.Helper()
 	list, err := driver.List(context.Background(), layout.Blobs+"/sha256")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return len(list)
 }

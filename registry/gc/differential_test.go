@@ -19,18 +19,18 @@ import (
 )
 
 // collectStock runs the collector of distribution.
-func collectStock(t testing.TB, driver storagedriver.StorageDriver, options Options) {
-	t.Helper()
+func collectStock(tb testing.TB, driver storagedriver.StorageDriver, options Options) {
+	tb.Helper()
 	ctx := context.Background()
 	registry, err := storage.NewRegistry(ctx, driver)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	err = storage.MarkAndSweep(ctx, driver, registry, storage.GCOpts{
 		DryRun: options.DryRun, RemoveUntagged: options.Untagged, Quiet: true,
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
@@ -149,6 +149,7 @@ func TestSharedContentAsStock(t *testing.T) {
 // stock has been mended, the difference is gone and so may the test be.
 func TestWhereStockIsWrong(t *testing.T) {
 	both := func(t *testing.T, options Options, build func(*tree)) (ours, stock map[string]string) {
+		t.Helper()
 		tree := newTree(t, inmemory.New())
 		build(tree)
 		other := copyTo(t, files(t, tree.driver), inmemory.New())

@@ -60,6 +60,7 @@ func TestKilledAnywhere(t *testing.T) {
 }
 
 func killEverywhere(t *testing.T, options Options, takesEffect bool) {
+	t.Helper()
 	start := newTree(t, inmemory.New())
 	mixedTree(start)
 	before := files(t, start.driver)
@@ -188,6 +189,7 @@ func TestPushedMeanwhile(t *testing.T) {
 
 // pushMeanwhile pushes when a run comes to a path; the time is that of a bubble.
 func pushMeanwhile(t *testing.T, moment string) {
+	t.Helper()
 	tree := newTree(t, inmemory.New())
 	tree.image("r", "untagged")
 	tree.tag("r", "v1", tree.image("r", "tagged"))

@@ -25,11 +25,12 @@ import (
 
 // drivers are those that the tests run on: one that knows folders on disk, one in
 // memory.
-func drivers(t testing.TB) map[string]func() storagedriver.StorageDriver {
+func drivers(tb testing.TB) map[string]func() storagedriver.StorageDriver {
+	tb.Helper()
 	return map[string]func() storagedriver.StorageDriver{
 		"inmemory": func() storagedriver.StorageDriver { return inmemory.New() },
 		"filesystem": func() storagedriver.StorageDriver {
-			return newDisk(t.TempDir())
+			return newDisk(tb.TempDir())
 		},
 	}
 }
@@ -57,8 +58,9 @@ type tree struct {
 	names  map[string]string // "repo@digest" of manifests: their name in the test
 }
 
-func newTree(t testing.TB, driver storagedriver.StorageDriver) *tree {
-	return &tree{TB: t, driver: driver, names: map[string]string{}}
+func newTree(tb testing.TB, driver storagedriver.StorageDriver) *tree {
+	tb.Helper()
+	return &tree{TB: tb, driver: driver, names: map[string]string{}}
 }
 
 func (t *tree) write(file, content string) {
@@ -103,8 +105,10 @@ func (t *tree) manifest(repo, name string, content any) v1.Descriptor {
 }
 
 func imageOf(name string, config v1.Descriptor, subject *v1.Descriptor, layers ...v1.Descriptor) v1.Manifest {
-	m := v1.Manifest{MediaType: v1.MediaTypeImageManifest, Config: config, Layers: layers, Subject: subject,
-		Annotations: map[string]string{"name": name}}
+	m := v1.Manifest{
+		MediaType: v1.MediaTypeImageManifest, Config: config, Layers: layers, Subject: subject,
+		Annotations: map[string]string{"name": name},
+	}
 	m.SchemaVersion = 2
 	return m
 }
@@ -181,8 +185,8 @@ func (t *tree) delete(repo string, d v1.Descriptor) {
 }
 
 // files are all files below a folder, with their content.
-func files(t testing.TB, driver storagedriver.StorageDriver) map[string]string {
-	t.Helper()
+func files(tb testing.TB, driver storagedriver.StorageDriver) map[string]string {
+	tb.Helper()
 	ctx, all := context.Background(), map[string]string{}
 	err := driver.Walk(ctx, "/", func(info storagedriver.FileInfo) error {
 		if info.IsDir() {
@@ -193,17 +197,17 @@ func files(t testing.TB, driver storagedriver.StorageDriver) map[string]string {
 		return err
 	})
 	if err != nil && !errors.As(err, new(storagedriver.PathNotFoundError)) {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return all
 }
 
 // copyTo writes files into a new tree.
-func copyTo(t testing.TB, all map[string]string, driver storagedriver.StorageDriver) storagedriver.StorageDriver {
-	t.Helper()
+func copyTo(tb testing.TB, all map[string]string, driver storagedriver.StorageDriver) storagedriver.StorageDriver {
+	tb.Helper()
 	for file, content := range all {
 		if err := driver.PutContent(context.Background(), file, []byte(content)); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	return driver
@@ -287,7 +291,7 @@ func pull(all map[string]string, repo string, d digest.Digest, needed map[string
 			return fmt.Errorf("in index %s: %w", d, err)
 		}
 	}
-	blobs := append(m.Layers, m.Blobs...)
+	blobs := slices.Concat(m.Layers, m.Blobs)
 	if m.Config != nil {
 		blobs = append(blobs, *m.Config)
 	}
@@ -356,11 +360,11 @@ func keys(all map[string]string) []string {
 	return list
 }
 
-func collect(t testing.TB, driver storagedriver.StorageDriver, options Options) Report {
-	t.Helper()
+func collect(tb testing.TB, driver storagedriver.StorageDriver, options Options) Report {
+	tb.Helper()
 	report, err := Collect(context.Background(), driver, options)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return report
 }

@@ -25,13 +25,13 @@ var damages = []struct {
 	named  func(image, sbom v1.Descriptor) string                  // what the error names
 	blobs  bool                                                    // it cannot be known which blobs are needed
 }{
-	{"manifest is no JSON", func(t *tree, image, _ v1.Descriptor) string {
+	{"manifest is no JSON", func(t *tree, _, _ v1.Descriptor) string {
 		d := digest.FromString("no JSON")
 		t.write(layout.BlobData(d), "no JSON")
 		t.write(layout.RevisionLink("r", d), d.String())
 		return ""
 	}, func(_, _ v1.Descriptor) string { return digest.FromString("no JSON").String() + " in r" }, false},
-	{"manifest of an unknown kind", func(t *tree, image, _ v1.Descriptor) string {
+	{"manifest of an unknown kind", func(t *tree, _, _ v1.Descriptor) string {
 		d := digest.FromString(`{"schemaVersion":1}`)
 		t.write(layout.BlobData(d), `{"schemaVersion":1}`)
 		t.write(layout.RevisionLink("r", d), d.String())
@@ -56,20 +56,34 @@ var damages = []struct {
 	{"revision link cannot be read", func(_ *tree, image, _ v1.Descriptor) string {
 		return layout.RevisionLink("r", image.Digest)
 	}, func(image, _ v1.Descriptor) string { return layout.RevisionLink("r", image.Digest) }, false},
-	{"manifest cannot be read", func(_ *tree, image, _ v1.Descriptor) string { return layout.BlobData(image.Digest) },
-		func(image, _ v1.Descriptor) string { return layout.BlobData(image.Digest) }, false},
-	{"tag cannot be read", func(*tree, v1.Descriptor, v1.Descriptor) string { return layout.TagCurrent("r", "v1") },
-		func(v1.Descriptor, v1.Descriptor) string { return layout.TagCurrent("r", "v1") }, false},
-	{"tags cannot be listed", func(*tree, v1.Descriptor, v1.Descriptor) string { return layout.Tags("r") },
-		func(v1.Descriptor, v1.Descriptor) string { return layout.Tags("r") }, false},
-	{"index cannot be listed", func(*tree, v1.Descriptor, v1.Descriptor) string { return layout.Subjects("r") },
-		func(v1.Descriptor, v1.Descriptor) string { return layout.Subjects("r") }, false},
-	{"revisions cannot be listed", func(*tree, v1.Descriptor, v1.Descriptor) string { return layout.Revisions("r") },
-		func(v1.Descriptor, v1.Descriptor) string { return layout.Revisions("r") }, true},
-	{"layers cannot be listed", func(*tree, v1.Descriptor, v1.Descriptor) string { return layout.Layers("r") },
-		func(v1.Descriptor, v1.Descriptor) string { return layout.Layers("r") }, true},
-	{"a repository cannot be listed", func(*tree, v1.Descriptor, v1.Descriptor) string { return layout.Repository("r") },
-		func(v1.Descriptor, v1.Descriptor) string { return layout.Repository("r") }, true},
+	{
+		"manifest cannot be read", func(_ *tree, image, _ v1.Descriptor) string { return layout.BlobData(image.Digest) },
+		func(image, _ v1.Descriptor) string { return layout.BlobData(image.Digest) }, false,
+	},
+	{
+		"tag cannot be read", func(*tree, v1.Descriptor, v1.Descriptor) string { return layout.TagCurrent("r", "v1") },
+		func(v1.Descriptor, v1.Descriptor) string { return layout.TagCurrent("r", "v1") }, false,
+	},
+	{
+		"tags cannot be listed", func(*tree, v1.Descriptor, v1.Descriptor) string { return layout.Tags("r") },
+		func(v1.Descriptor, v1.Descriptor) string { return layout.Tags("r") }, false,
+	},
+	{
+		"index cannot be listed", func(*tree, v1.Descriptor, v1.Descriptor) string { return layout.Subjects("r") },
+		func(v1.Descriptor, v1.Descriptor) string { return layout.Subjects("r") }, false,
+	},
+	{
+		"revisions cannot be listed", func(*tree, v1.Descriptor, v1.Descriptor) string { return layout.Revisions("r") },
+		func(v1.Descriptor, v1.Descriptor) string { return layout.Revisions("r") }, true,
+	},
+	{
+		"layers cannot be listed", func(*tree, v1.Descriptor, v1.Descriptor) string { return layout.Layers("r") },
+		func(v1.Descriptor, v1.Descriptor) string { return layout.Layers("r") }, true,
+	},
+	{
+		"a repository cannot be listed", func(*tree, v1.Descriptor, v1.Descriptor) string { return layout.Repository("r") },
+		func(v1.Descriptor, v1.Descriptor) string { return layout.Repository("r") }, true,
+	},
 }
 
 func TestTrouble(t *testing.T) {
@@ -195,8 +209,10 @@ func TestStrayFiles(t *testing.T) {
 			tree.tag("r", "v1", image)
 			tree.signature("r", "signature", image)
 			before := files(t, tree.driver)
-			for _, folder := range []string{layout.Repositories, layout.Revisions("r"), layout.Layers("r"),
-				layout.Subjects("r"), layout.Blobs, layout.Blobs + "/sha256", layout.Revisions("r") + "/sha256"} {
+			for _, folder := range []string{
+				layout.Repositories, layout.Revisions("r"), layout.Layers("r"),
+				layout.Subjects("r"), layout.Blobs, layout.Blobs + "/sha256", layout.Revisions("r") + "/sha256",
+			} {
 				tree.write(folder+"/notes.txt", "stray")
 				before[folder+"/notes.txt"] = "stray"
 			}

@@ -51,7 +51,7 @@ func TestBar(t *testing.T) {
 	}
 }
 
-func TestNilReporterIsSilent(t *testing.T) {
+func TestNilReporterIsSilent(*testing.T) {
 	var r *Reporter
 	r.Expect("blobs", 1)
 	r.Add("blobs", 1)
