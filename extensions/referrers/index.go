@@ -267,10 +267,15 @@ const relinkTimeout = 5 * time.Second
 func (x *Index) relinkAll(ctx context.Context, repository string, subjects []digest.Digest, manifest digest.Digest) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), relinkTimeout)
 	defer cancel()
-	if there, err := x.HasRevision(ctx, repository, manifest); err == nil && !there {
+	there, err := x.HasRevision(ctx, repository, manifest)
+	if err == nil && !there {
 		return
 	}
 	x.repos.Invalidate(repository)
+	if err != nil {
+		x.options.Observer.Failed(repository, err)
+		return
+	}
 	for _, s := range subjects {
 		if err := x.put(ctx, repository, s, manifest); err != nil {
 			x.options.Observer.Failed(repository, err)
