@@ -17,7 +17,7 @@ import (
 // Fault is one way in which a storage operation goes wrong.
 type Fault int
 
-// The faults. Operations that write nothing take Half for Fail.
+// The faults. Operations that write nothing take Half and Stray for Fail.
 const (
 	// None lets the operation pass.
 	None Fault = iota
@@ -27,6 +27,9 @@ const (
 	Hang
 	// Half writes, reads or walks the first half, and reports an error.
 	Half
+	// Stray leaves half of a file beside the one that was to be written, as drivers
+	// do that rename files into place, and reports an error.
+	Stray
 	// Lost does everything, and reports an error.
 	Lost
 	// Late does everything, but reports success only when the context has ended.
@@ -34,10 +37,12 @@ const (
 )
 
 // Faults are all faults.
-func Faults() []Fault { return []Fault{Fail, Hang, Half, Lost, Late} }
+func Faults() []Fault { return []Fault{Fail, Hang, Half, Stray, Lost, Late} }
 
 // String is the fault's name.
-func (f Fault) String() string { return [...]string{"none", "fail", "hang", "half", "lost", "late"}[f] }
+func (f Fault) String() string {
+	return [...]string{"none", "fail", "hang", "half", "stray", "lost", "late"}[f]
+}
 
 // Waits reports whether the operation goes on until its context ends.
 func (f Fault) Waits() bool { return f == Hang || f == Late }
@@ -117,6 +122,17 @@ func (d *Driver) FailAt(k int, fault Fault) {
 	})
 }
 
+// FailFrom makes the k-th operation since Reset and all after it go wrong, as in
+// an outage.
+func (d *Driver) FailFrom(k int, fault Fault) {
+	d.Plan(func(n int, _ Operation) Fault {
+		if n >= k {
+			return fault
+		}
+		return None
+	})
+}
+
 // Plan asks plan how the n-th operation since Reset is to go wrong. A plan may
 // block; it must not use the Driver.
 func (d *Driver) Plan(plan func(n int, o Operation) Fault) {
@@ -143,9 +159,8 @@ func (d *Driver) Delay(delay time.Duration) {
 // context.
 func (d *Driver) Waiting() <-chan Operation { return d.waiting }
 
-// do runs one operation. half is what is left to do of it when half of it is
-// done; nil: nothing.
-func (d *Driver) do(ctx context.Context, method, path string, whole, half func() error) error {
+// do runs one operation. half does half of it; nil: nothing.
+func (d *Driver) do(ctx context.Context, method, path string, whole func() error, half func(Fault) error) error {
 	o := Operation{method, path}
 	fault, delay := d.begin(o)
 	defer d.end()
@@ -167,9 +182,9 @@ func (d *Driver) do(ctx context.Context, method, path string, whole, half func()
 		d.waiting <- o
 		<-ctx.Done()
 		return d.hidden(ctx.Err())
-	case Half:
+	case Half, Stray:
 		if half != nil {
-			if err := half(); err != nil {
+			if err := half(fault); err != nil {
 				return err
 			}
 		}
@@ -238,7 +253,12 @@ func (d *Driver) GetContent(ctx context.Context, path string) (content []byte, e
 func (d *Driver) PutContent(ctx context.Context, path string, content []byte) error {
 	return d.do(ctx, "PutContent", path,
 		func() error { return d.inner.PutContent(ctx, path, content) },
-		func() error { return d.inner.PutContent(ctx, path, content[:len(content)/2]) })
+		func(fault Fault) error {
+			if fault == Stray {
+				path += ".0b5c6bd2-3f6b-4a83-9a54-6e0b8f4f1d11.tmp"
+			}
+			return d.inner.PutContent(ctx, path, content[:len(content)/2])
+		})
 }
 
 // Stat implements storagedriver.StorageDriver.
@@ -275,7 +295,7 @@ func (d *Driver) Move(ctx context.Context, source, dest string) error {
 func (d *Driver) Delete(ctx context.Context, path string) error {
 	return d.do(ctx, "Delete", path,
 		func() error { return d.inner.Delete(ctx, path) },
-		func() error { return d.deleteHalf(ctx, path) })
+		func(Fault) error { return d.deleteHalf(ctx, path) })
 }
 
 func (d *Driver) deleteHalf(ctx context.Context, path string) error {
@@ -304,7 +324,7 @@ func (d *Driver) RedirectURL(r *http.Request, path string) (string, error) {
 // entries there are.
 func (d *Driver) Walk(ctx context.Context, path string, visit storagedriver.WalkFn, options ...func(*storagedriver.WalkOptions)) error {
 	walk := func(visit storagedriver.WalkFn) error { return d.inner.Walk(ctx, path, visit, options...) }
-	return d.do(ctx, "Walk", path, func() error { return walk(visit) }, func() error {
+	return d.do(ctx, "Walk", path, func() error { return walk(visit) }, func(Fault) error {
 		entries := 0
 		if err := walk(func(storagedriver.FileInfo) error { entries++; return nil }); err != nil {
 			return err
@@ -325,7 +345,7 @@ func (d *Driver) Reader(ctx context.Context, path string, offset int64) (reader 
 		reader, err = d.inner.Reader(ctx, path, offset)
 		return err
 	}
-	err = d.do(ctx, "Reader", path, open, func() error {
+	err = d.do(ctx, "Reader", path, open, func(Fault) error {
 		half = true
 		return open()
 	})

@@ -18,12 +18,13 @@ func TestFaults(t *testing.T) {
 		content string
 		fails   bool
 	}{
-		faultdriver.None: {"1234", false},
-		faultdriver.Fail: {"old", true},
-		faultdriver.Hang: {"old", true},
-		faultdriver.Half: {"12", true},
-		faultdriver.Lost: {"1234", true},
-		faultdriver.Late: {"1234", false},
+		faultdriver.None:  {"1234", false},
+		faultdriver.Fail:  {"old", true},
+		faultdriver.Hang:  {"old", true},
+		faultdriver.Half:  {"12", true},
+		faultdriver.Stray: {"old", true},
+		faultdriver.Lost:  {"1234", true},
+		faultdriver.Late:  {"1234", false},
 	} {
 		t.Run(fault.String(), func(t *testing.T) {
 			t.Parallel()

@@ -56,7 +56,9 @@ func (w *writer) Write(content []byte) (n int, err error) {
 			return err
 		}
 	}
-	err = w.driver.do(w.ctx, "Writer.Write", w.path, write(content), write(content[:len(content)/2]))
+	err = w.driver.do(w.ctx, "Writer.Write", w.path, write(content), func(Fault) error {
+		return write(content[:len(content)/2])()
+	})
 	return n, err
 }
 
