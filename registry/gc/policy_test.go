@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -287,4 +288,30 @@ func bytesOf(all map[string]string) (n int64) {
 		}
 	}
 	return n
+}
+
+// What is derived from the index goes where it has become wrong, and there only.
+func TestDerivedFiles(t *testing.T) {
+	tree := newTree(t, inmemory.New())
+	loses, keeps := tree.image("r", "loses one"), tree.image("r", "keeps all")
+	tree.tag("r", "v1", loses)
+	tree.tag("r", "v2", keeps)
+	tree.signature("r", "stays", loses)
+	tree.delete("r", tree.signature("r", "gone", loses))
+	tree.signature("r", "stays, too", keeps)
+	tree.signature("s", "in another repository", tree.image("s", "loses one"))
+
+	collect(t, tree.driver, Options{})
+	all := files(t, tree.driver)
+	for file, want := range map[string]bool{
+		layout.DerivedSubject("r", loses.Digest): false,
+		layout.DerivedRevisions("r"):             false,
+		layout.DerivedSubject("r", keeps.Digest): true,
+		layout.DerivedSubject("s", loses.Digest): true,
+		layout.DerivedRevisions("s"):             true,
+	} {
+		if _, there := all[file]; there != want {
+			t.Errorf("%s is there: %v, want %v", file, there, want)
+		}
+	}
 }
