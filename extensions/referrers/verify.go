@@ -108,9 +108,9 @@ func (v *verifier) walk(ctx context.Context) error {
 		group.SetLimit(v.index.options.Concurrency)
 		for _, folder := range folders {
 			group.Go(func() error {
-				paths, err := v.index.driver.List(groupCtx, folder)
-				if err != nil && !isNotFound(err) {
-					return fmt.Errorf("listing %s: %w", folder, err)
+				paths, err := v.list(groupCtx, folder)
+				if err != nil {
+					return err
 				}
 				mu.Lock()
 				defer mu.Unlock()
@@ -129,6 +129,19 @@ func (v *verifier) walk(ctx context.Context) error {
 		group.Go(func() error { return v.read(groupCtx, folder) })
 	}
 	return group.Wait()
+}
+
+// list lists a folder. A file in its place is a fault.
+func (v *verifier) list(ctx context.Context, folder string) ([]string, error) {
+	paths, err := v.index.driver.List(ctx, folder)
+	if err == nil || isNotFound(err) {
+		return paths, nil
+	}
+	if info, statErr := v.index.driver.Stat(ctx, folder); statErr == nil && !info.IsDir() {
+		v.found(FaultMalformed, folder, "a file stands where a folder should be", link{})
+		return nil, nil
+	}
+	return nil, fmt.Errorf("listing %s: %w", folder, err)
 }
 
 // read looks at the folder of one link.
