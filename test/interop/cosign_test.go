@@ -78,6 +78,10 @@ func TestCosign(t *testing.T) {
 	for _, d := range listed {
 		expectContains(t, "the tree that cosign prints", tree, d.String())
 	}
+	note := w.orasAttach("app:v1", "application/vnd.example.note", "note.txt")
+	w.run("cosign", "clean", "--force", "--type", "referrer", subject)
+	expectSame(t, "what is left after cosign has cleaned", w.listed("app", image), note)
+	w.fails(cosignVerify("mine", subject)...)
 	expectSame(t, "the tags", w.Client().Tags("app"), "v1")
 	w.expectNoFallback()
 }

@@ -18,7 +18,11 @@ func TestCrane(t *testing.T) {
 	}
 	w.run("crane", "pull", "--format", "oci", w.ref("app:v1"), "layout")
 	w.run("crane", "push", "layout", w.ref("pushed:v1"))
+	w.orasAttach("app:v1", "application/vnd.example.note", "note.txt")
 	w.run("crane", "copy", w.ref("app:v1"), w.ref("copied:v1"))
+	if listed := w.listed("copied", image); len(listed) > 0 {
+		t.Errorf("crane now copies referrers, docs/clients.md says it does not: %v", listed)
+	}
 	for _, repository := range []string{"pushed", "copied"} {
 		if got := w.run("crane", "digest", w.ref(repository+":v1")); got != image.String() {
 			t.Errorf("crane pushed %s to %s, expected %s", got, repository, image)

@@ -38,6 +38,8 @@ func TestUpgrade(t *testing.T) {
 	if len(fallback) != 2 {
 		t.Fatalf("the clients were to fall back to tags for the image and the SBOM, the tags are %q", w.Client().Tags("app"))
 	}
+	api := w.fails("oras", "discover", "--plain-http", "--distribution-spec", "v1.1-referrers-api", w.ref("app:v1"))
+	expectContains(t, "what oras says without falling back", api, "referrers API")
 	others := w.seedBystanders()
 
 	for range 2 {
