@@ -41,8 +41,7 @@ func startEngine(t testing.TB) *engine {
 	if os.Geteuid() != 0 {
 		t.Fatal("no Docker engine answers, and only root can start one: start it, or run the test as root")
 	}
-	// Not t.TempDir, whose name can be too long for that of a socket.
-	folder, err := os.MkdirTemp("", "docker")
+	folder, err := os.MkdirTemp("", "docker") //nolint:usetesting // the name of TempDir can be too long for that of a socket
 	if err != nil {
 		t.Fatal(err)
 	}
