@@ -11,6 +11,9 @@ import (
 // work. A caller only ever shares work that began after it asked: what was
 // durable before the question is in the answer.
 type flights[K comparable, V any] struct {
+	detached bool           // the work goes on when nobody waits for it any more
+	work     sync.WaitGroup // of what has begun
+
 	mu      sync.Mutex
 	running map[K]*flight[V] // has begun: nobody may join any more
 	waiting map[K]*flight[V] // begins when the running one ends
@@ -26,8 +29,8 @@ type flight[V any] struct {
 	run     func(context.Context) (V, error)
 }
 
-// do returns what run returns. The context that run gets ends when base does or
-// when nobody waits for the result any more.
+// do returns what run returns. The context that run gets ends when base does or,
+// unless the work is detached, when nobody waits for the result any more.
 func (g *flights[K, V]) do(ctx, base context.Context, key K, run func(context.Context) (V, error)) (V, error) {
 	f := g.join(base, key, run)
 	select {
@@ -50,6 +53,9 @@ func (g *flights[K, V]) join(base context.Context, key K, run func(context.Conte
 	if f == nil {
 		f = &flight[V]{done: make(chan struct{}), run: run}
 		f.ctx, f.cancel = context.WithCancel(base)
+		if g.detached {
+			f.waiters++ // which never leaves
+		}
 		if g.running[key] == nil {
 			g.begin(key, f)
 		} else {
@@ -74,7 +80,9 @@ func (g *flights[K, V]) leave(key K, f *flight[V]) {
 // begin starts a flight; the caller holds the lock.
 func (g *flights[K, V]) begin(key K, f *flight[V]) {
 	g.running[key] = f
+	g.work.Add(1)
 	go func() {
+		defer g.work.Done()
 		f.value, f.err = guarded(f.ctx, f.run)
 		f.cancel()
 		close(f.done)

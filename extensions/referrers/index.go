@@ -120,6 +120,7 @@ func New(driver storagedriver.StorageDriver, options Options) *Index {
 	}
 	x := &Index{driver: driver, options: options}
 	x.ctx, x.cancel = context.WithCancel(context.Background())
+	x.scans.detached = true
 	x.sets = otter.Must(&otter.Options[setKey, *Set]{
 		MaximumWeight: uint64(options.CacheSize),
 		Weigher:       func(_ setKey, set *Set) uint32 { return set.weight },
@@ -134,8 +135,18 @@ func New(driver storagedriver.StorageDriver, options Options) *Index {
 func (x *Index) Close(ctx context.Context) error {
 	err := x.derived.stop(ctx)
 	x.cancel()
-	x.work.Wait()
-	return err
+	ended := make(chan struct{})
+	go func() {
+		x.work.Wait()
+		x.scans.work.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return err
+	case <-ctx.Done():
+		return errors.Join(err, ctx.Err())
+	}
 }
 
 // attempts is how often a write is tried that another registry on the same tree

@@ -4,13 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
-	"regexp"
-	"strings"
 	"sync"
 	"time"
 
-	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
@@ -54,52 +50,49 @@ func (x *Index) ready(ctx context.Context, repository string) (*repoState, error
 	return state, err
 }
 
+// stallTimeout is how long a scan may take for its next step. A storage that
+// answers no more ends it, so that the next who asks begins a new one.
+const stallTimeout = 2 * time.Minute
+
 // makeReady scans a repository unless it is ready. The scan goes on when ctx
 // ends, for the next who asks.
 func (x *Index) makeReady(ctx context.Context, repository string) (*repoState, error) {
 	if state, ok := x.repos.GetIfPresent(repository); ok {
 		return state, nil
 	}
-	type outcome struct {
-		state *repoState
-		err   error
-	}
-	done := make(chan outcome, 1)
-	x.work.Add(1)
-	go func() {
-		defer x.work.Done()
-		state, err := x.scans.do(x.ctx, x.ctx, repository, func(ctx context.Context) (*repoState, error) {
-			if state, ok := x.repos.GetIfPresent(repository); ok {
-				return state, nil
-			}
-			state, _, err := x.scan(ctx, repository, !x.options.ReadOnly, nil)
-			return state, err
+	return x.scans.do(ctx, x.ctx, repository, func(ctx context.Context) (*repoState, error) {
+		if state, ok := x.repos.GetIfPresent(repository); ok {
+			return state, nil
+		}
+		ctx, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		stalled := time.AfterFunc(stallTimeout, func() {
+			cancel(fmt.Errorf("indexing %s: the storage has not answered for %s", repository, stallTimeout))
 		})
-		done <- outcome{state, err}
-	}()
-	select {
-	case o := <-done:
-		return o.state, o.err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+		defer stalled.Stop()
+		state, err := x.scan(ctx, repository, func() { stalled.Reset(stallTimeout) })
+		if err != nil && ctx.Err() != nil && x.ctx.Err() == nil {
+			err = context.Cause(ctx)
+		}
+		return state, err
+	})
 }
 
 // scan looks at every manifest of a repository that has not been looked at: by
 // this process, or by one that noted it in the file of scanned revisions. So it
 // finds what other programs pushed to the tree or deleted from it meanwhile. It
 // costs two storage operations where there was nothing of the kind.
-func (x *Index) scan(ctx context.Context, repository string, write bool, each func()) (*repoState, ScanResult, error) {
-	s := &scanner{index: x, repository: repository, write: write, each: each, state: &repoState{}}
+func (x *Index) scan(ctx context.Context, repository string, alive func()) (*repoState, error) {
+	s := &scanner{index: x, repository: repository, write: !x.options.ReadOnly, alive: alive, state: &repoState{}}
 	found, err := s.run(ctx)
 	if err != nil {
-		return nil, s.result, err
+		return nil, err
 	}
 	x.options.Observer.Scanned(repository, s.result)
 	if found { // a repository that is not there is not kept in mind
 		x.repos.Set(repository, s.state)
 	}
-	return s.state, s.result, nil
+	return s.state, nil
 }
 
 // scanner is one scan of one repository.
@@ -108,7 +101,8 @@ type scanner struct {
 	repository string
 	write      bool   // false: links go to the overlay, and nothing is noted
 	afresh     bool   // true: what was noted before does not count
-	each       func() // called for each manifest that was read
+	each       func() // called for each manifest that was read; may be nil
+	alive      func() // called for each step; may be nil
 	mu         sync.Mutex
 	state      *repoState
 	known      *revisions
@@ -144,6 +138,7 @@ func (s *scanner) run(ctx context.Context) (found bool, err error) {
 			if err := s.unlink(ctx, subject, d); err != nil {
 				return false, err
 			}
+			s.step()
 		}
 	}
 	if s.indexes || !s.known.complete {
@@ -243,7 +238,15 @@ func (s *scanner) read(ctx context.Context, d digest.Digest) error {
 	if s.each != nil {
 		s.each()
 	}
+	s.step()
 	return nil
+}
+
+// step tells that the storage has answered.
+func (s *scanner) step() {
+	if s.alive != nil {
+		s.alive()
+	}
 }
 
 func (s *scanner) count(change func()) {
@@ -312,119 +315,4 @@ func (s *scanner) note(ctx context.Context) error {
 		return nil
 	}
 	return s.index.writeRevisions(ctx, s.repository, s.known)
-}
-
-// referrersTag is the form of the tags of the referrers tag schema
-// (distribution-spec v1.1, "Referrers Tag Schema").
-var referrersTag = regexp.MustCompile(`^(sha256|sha384|sha512)-([0-9a-f]{64,128})$`)
-
-// readTags links all that referrers-tag indexes list, for clients wrote those
-// while the registry had no referrers API ("Enabling the Referrers API").
-func (s *scanner) readTags(ctx context.Context) error {
-	paths, err := s.index.driver.List(ctx, layout.Tags(s.repository))
-	if err != nil && !isNotFound(err) {
-		return fmt.Errorf("listing the tags of %s: %w", s.repository, err)
-	}
-	for _, p := range paths {
-		tag := path.Base(p)
-		parts := referrersTag.FindStringSubmatch(tag)
-		if parts == nil {
-			continue
-		}
-		subject := digest.NewDigestFromEncoded(digest.Algorithm(parts[1]), parts[2])
-		if subject.Validate() != nil {
-			continue
-		}
-		if err := s.readTag(ctx, tag, subject); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (s *scanner) readTag(ctx context.Context, tag string, subject digest.Digest) error {
-	x := s.index
-	current, err := x.driver.GetContent(ctx, layout.TagCurrent(s.repository, tag))
-	if isNotFound(err) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("reading tag %s of %s: %w", tag, s.repository, err)
-	}
-	d := digest.Digest(strings.TrimSpace(string(current)))
-	if d.Validate() != nil || !s.isPresent(d) {
-		return nil
-	}
-	content, err := x.content(ctx, d)
-	if errors.Is(err, errNoContent) || errors.Is(err, errCorrupt) {
-		x.options.Observer.Skipped(s.repository, subject, d, err)
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	m, err := manifest.Parse(content)
-	if err != nil || m.MediaType != v1.MediaTypeImageIndex {
-		return nil
-	}
-	for _, listed := range m.References {
-		if own := s.known.subjects(listed.Digest); !s.isPresent(listed.Digest) || len(own) > 0 {
-			continue // gone, or linked by its own subject already
-		}
-		linked, err := s.link(ctx, subject, listed.Digest)
-		if err != nil {
-			return err
-		}
-		if linked {
-			s.known.add(listed.Digest, subject)
-		}
-	}
-	return nil
-}
-
-// present lists the manifests that are in a repository.
-func (x *Index) present(ctx context.Context, repository string) (map[digest.Digest]struct{}, error) {
-	found := map[digest.Digest]struct{}{}
-	if !foldersOutliveContent(x.driver) {
-		paths, err := x.driver.List(ctx, layout.Revisions(repository)+"/"+digest.Canonical.String())
-		if err != nil && !isNotFound(err) {
-			return nil, fmt.Errorf("listing the manifests of %s: %w", repository, err)
-		}
-		for _, p := range paths {
-			if hex := path.Base(p); isHex(hex) {
-				found[digest.NewDigestFromEncoded(digest.Canonical, hex)] = struct{}{}
-			}
-		}
-		return found, nil
-	}
-	root := layout.Revisions(repository)
-	for {
-		err := x.driver.Walk(ctx, root, func(file storagedriver.FileInfo) error {
-			if d, ok := layout.ParseRevision(repository, file.Path()); ok && !file.IsDir() {
-				found[d] = struct{}{}
-			}
-			return nil
-		})
-		var missing storagedriver.PathNotFoundError
-		switch {
-		case err == nil:
-			return found, nil
-		case !errors.As(err, &missing):
-			return nil, fmt.Errorf("listing the manifests of %s: %w", repository, err)
-		case missing.Path == root:
-			return found, nil
-		}
-		// A folder was removed while it was being walked.
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		clear(found)
-	}
-}
-
-// foldersOutliveContent reports whether a driver lists folders that nothing is
-// left in, as real filesystems do and object stores do not. Deleting a manifest
-// there leaves a folder that a plain listing would take for the manifest.
-func foldersOutliveContent(driver storagedriver.StorageDriver) bool {
-	return driver.Name() == "filesystem" || driver.Name() == "inmemory"
 }
