@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/oras-distribution/registry/extensions/layout"
@@ -97,7 +96,7 @@ func TestOneOperation(t *testing.T) {
 	t.Run("filesystem", func(t *testing.T) {
 		t.Parallel()
 		root := t.TempDir()
-		driver := faultdriver.New(filesystem.New(filesystem.DriverParameters{RootDirectory: root, MaxThreads: 100}))
+		driver := faultdriver.New(onDisk(root))
 		want := tree{t, driver}.fill(10, 10)
 		folder := filepath.Join(root, layout.Referrers(repository, subject.Digest, digest.Canonical))
 		rested := time.Now().Add(-time.Minute)

@@ -11,7 +11,6 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/oras-distribution/registry/extensions/layout"
 	"github.com/oras-distribution/registry/extensions/manifest"
 )
 

@@ -3,6 +3,8 @@ package referrers_test
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -25,11 +27,41 @@ var subject = harness.Descriptor{MediaType: harness.MediaTypeOCIImage, Digest: d
 func stores() map[string]func(testing.TB) storagedriver.StorageDriver {
 	return map[string]func(testing.TB) storagedriver.StorageDriver{
 		"filesystem": func(t testing.TB) storagedriver.StorageDriver {
-			return filesystem.New(filesystem.DriverParameters{RootDirectory: t.TempDir(), MaxThreads: 100})
+			return onDisk(t.TempDir())
 		},
 		"inmemory": func(testing.TB) storagedriver.StorageDriver { return inmemory.New() },
 		"objects":  func(testing.TB) storagedriver.StorageDriver { return faultdriver.NewObjects("objects") },
 	}
+}
+
+// unsynced is distribution's filesystem driver, which does not wait for the disk.
+type unsynced struct {
+	*filesystem.Driver
+	root string
+}
+
+func onDisk(root string) storagedriver.StorageDriver {
+	return unsynced{filesystem.New(filesystem.DriverParameters{RootDirectory: root, MaxThreads: 100}), root}
+}
+
+// PutContent implements storagedriver.StorageDriver.
+func (d unsynced) PutContent(_ context.Context, file string, content []byte) error {
+	name := filepath.Join(d.root, file)
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return err
+	}
+	// Beside all that could be taken for something else, and then into place.
+	temporary, err := os.CreateTemp(d.root, "put")
+	if err != nil {
+		return err
+	}
+	if _, err := temporary.Write(content); err != nil {
+		return err
+	}
+	if err := temporary.Close(); err != nil {
+		return err
+	}
+	return os.Rename(temporary.Name(), name)
 }
 
 // tree is a storage that a test fills by hand.
