@@ -19,7 +19,9 @@ import (
 )
 
 // passed are the environment variables that the script `with` sets.
-var passed = []string{harness.StorageVariable, "STORAGE_EMULATOR_HOST", "GOOGLE_APPLICATION_CREDENTIALS", "HTTPS_PROXY"}
+var passed = []string{
+	harness.StorageVariable, "STORAGE_EMULATOR_HOST", "GOOGLE_APPLICATION_CREDENTIALS", "HTTPS_PROXY", "SSL_CERT_FILE",
+}
 
 // use starts backends for the rest of the test.
 func use(t *testing.T, backends ...string) {
