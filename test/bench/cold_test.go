@@ -1,0 +1,146 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/oras-distribution/registry/extensions/layout"
+	"github.com/oras-distribution/registry/extensions/referrers"
+)
+
+// slow is a storage driver whose every operation takes a while longer, as those
+// of an object store do.
+type slow struct {
+	storagedriver.StorageDriver
+	delay time.Duration
+}
+
+func (s slow) wait() { time.Sleep(s.delay) }
+
+// GetContent implements storagedriver.StorageDriver.
+func (s slow) GetContent(ctx context.Context, path string) ([]byte, error) {
+	s.wait()
+	return s.StorageDriver.GetContent(ctx, path)
+}
+
+// PutContent implements storagedriver.StorageDriver.
+func (s slow) PutContent(ctx context.Context, path string, content []byte) error {
+	s.wait()
+	return s.StorageDriver.PutContent(ctx, path, content)
+}
+
+// Stat implements storagedriver.StorageDriver.
+func (s slow) Stat(ctx context.Context, path string) (storagedriver.FileInfo, error) {
+	s.wait()
+	return s.StorageDriver.Stat(ctx, path)
+}
+
+// List implements storagedriver.StorageDriver.
+func (s slow) List(ctx context.Context, path string) ([]string, error) {
+	s.wait()
+	return s.StorageDriver.List(ctx, path)
+}
+
+// Walk implements storagedriver.StorageDriver.
+func (s slow) Walk(ctx context.Context, path string, f storagedriver.WalkFn, options ...func(*storagedriver.WalkOptions)) error {
+	s.wait()
+	return s.StorageDriver.Walk(ctx, path, f, options...)
+}
+
+// BenchmarkColdStart lists a subject for the first time in a process, on a tree
+// of 1,000 subjects with 10 referrers each, in 100 repositories, that was listed before; and
+// again when the process knows it. Each storage operation takes 20 ms longer.
+func BenchmarkColdStart(b *testing.B) {
+	const repositories, subjectsEach, referrersEach = 100, 10, 10
+	root := b.TempDir()
+	driver := newDriver(root)
+	var subjects [repositories][subjectsEach]digest.Digest
+	warmUp := referrers.New(driver, referrers.Options{})
+	for i := range repositories {
+		name := fmt.Sprintf("bench/cold%d", i)
+		config := storeConfig(b, driver, name)
+		for j := range subjectsEach {
+			subject := storeManifest(b, driver, name, manifestOf(b, config, "", -1-j))
+			for k := range referrersEach {
+				d := storeManifest(b, driver, name, manifestOf(b, config, subject, k))
+				store(b, driver, layout.ReferrerLink(name, subject, d), []byte(d))
+			}
+			subjects[i][j] = subject
+			if set, err := warmUp.Referrers(context.Background(), name, subject); err != nil || len(set.Referrers) != referrersEach {
+				b.Fatal(len(set.Referrers), err)
+			}
+		}
+	}
+	if err := warmUp.Close(context.Background()); err != nil {
+		b.Fatal(err)
+	}
+	list := func(x *referrers.Index, i int) {
+		i %= repositories * subjectsEach
+		set, err := x.Referrers(context.Background(), fmt.Sprintf("bench/cold%d", i%repositories), subjects[i%repositories][i/repositories])
+		if err != nil || len(set.Referrers) != referrersEach {
+			b.Fatal(err)
+		}
+	}
+	b.Run("answer=first", func(b *testing.B) {
+		for i := range b.N {
+			x := referrers.New(slow{driver, 20 * time.Millisecond}, referrers.Options{})
+			list(x, i)
+			b.StopTimer()
+			if err := x.Close(context.Background()); err != nil {
+				b.Fatal(err)
+			}
+			b.StartTimer()
+		}
+	})
+	b.Run("answer=next", func(b *testing.B) {
+		x := referrers.New(slow{driver, 20 * time.Millisecond}, referrers.Options{})
+		list(x, 0)
+		b.ResetTimer()
+		for range b.N {
+			list(x, 0)
+		}
+	})
+}
+
+// BenchmarkWalkPages walks 10,000 referrers in pages of 1,000, with four clients.
+func BenchmarkWalkPages(b *testing.B) {
+	root := b.TempDir()
+	subject := seed(b, root, "bench/pages", 10_000)
+	limit := &memory{}
+	server := serveOurs(b, root, limit)
+	first := server.URL + "/v2/bench/pages/referrers/" + subject.String() + "?n=1000"
+	limit.body = body(b, first)
+	b.Run("from=registry", func(b *testing.B) {
+		b.SetParallelism(2)
+		b.RunParallel(func(pb *testing.PB) {
+			client := newClient()
+			for pb.Next() {
+				pages := 0
+				for next := first; next != ""; pages++ {
+					_, next = get(b, client, next)
+				}
+				if pages != 10 {
+					b.Fatalf("%d pages", pages)
+				}
+			}
+		})
+		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "req/s")
+	})
+	b.Run("from=memory", func(b *testing.B) {
+		b.SetParallelism(2)
+		b.RunParallel(func(pb *testing.PB) {
+			client := newClient()
+			for pb.Next() {
+				for range 10 {
+					get(b, client, server.URL+"/v2/bench/pages/memory/x")
+				}
+			}
+		})
+		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "req/s")
+	})
+}
