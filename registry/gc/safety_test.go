@@ -182,7 +182,7 @@ func TestOlderThan(t *testing.T) {
 
 // What is pushed while a run is under way stays, without OlderThan too.
 func TestPushedMeanwhile(t *testing.T) {
-	for _, moment := range []string{layout.Tags("r"), layout.Revisions("r"), layout.Layers("r"), layout.Blobs} {
+	for _, moment := range []string{layout.Subjects("r"), layout.Tags("r"), layout.Revisions("r"), layout.Layers("r"), layout.Blobs} {
 		t.Run(moment, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { pushMeanwhile(t, moment) }) })
 	}
 }
@@ -192,22 +192,27 @@ func pushMeanwhile(t *testing.T, moment string) {
 	t.Helper()
 	tree := newTree(t, inmemory.New())
 	tree.image("r", "untagged")
-	tree.tag("r", "v1", tree.image("r", "tagged"))
+	tagged := tree.image("r", "tagged")
+	tree.tag("r", "v1", tagged)
+	tree.signature("r", "first", tagged)
 	time.Sleep(time.Second)
 	var pushed v1.Descriptor
 	collect(t, hooked{tree.driver, func(_, path string) error {
 		time.Sleep(time.Millisecond)
 		if path == moment && pushed.Digest == "" {
 			pushed = tree.image("r", "pushed")
-			tree.signature("r", "signature", pushed)
+			tree.signature("r", "signature", tagged)
 		}
 		return nil
 	}}, Options{Untagged: true})
 	if err := pull(files(t, tree.driver), "r", pushed.Digest, map[string]bool{}); err != nil {
 		t.Error(err)
 	}
+	if n := countOf(files(t, tree.driver), layout.Subject("r", tagged.Digest)); n != 2 {
+		t.Errorf("%d links to the tagged image are left, want 2", n)
+	}
 	collect(t, tree.driver, Options{})
-	if got := tree.survivors(); got != "pushed signature tagged" {
+	if got := tree.survivors(); got != "first pushed signature tagged" {
 		t.Errorf("%s are left", got)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"slices"
 
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/opencontainers/go-digest"
@@ -42,7 +41,7 @@ func (s *store) do(ctx context.Context, doing, file string, run func() error) (t
 	return false, fmt.Errorf("%s %s: %w", doing, file, err)
 }
 
-// list returns the paths of what is in a folder, sorted.
+// list returns the paths of what is in a folder.
 func (s *store) list(ctx context.Context, folder string) (paths []string, there bool, err error) {
 	there, err = s.do(ctx, "listing", folder, func() (err error) {
 		paths, err = s.driver.List(ctx, folder)
@@ -53,9 +52,6 @@ func (s *store) list(ctx context.Context, folder string) (paths []string, there 
 		if info, _ := s.stat(ctx, folder); info != nil && !info.IsDir() {
 			return nil, false, nil
 		}
-	}
-	if !slices.IsSorted(paths) {
-		slices.Sort(paths)
 	}
 	return paths, there, err
 }

@@ -93,6 +93,9 @@ func TestTrouble(t *testing.T) {
 			image := tree.image("r", "image")
 			tree.tag("r", "v1", image)
 			sbom := tree.artifact("r", "sbom", &image)
+			child := tree.image("r", "child") // needed by an index, but deleted
+			tree.index("r", "index", v1.MediaTypeImageIndex, child)
+			tree.delete("r", child)
 			untagged := tree.image("r", "untagged")
 			tree.signature("r", "signature", untagged)
 			tree.image("s", "gone")
@@ -122,6 +125,9 @@ func TestTrouble(t *testing.T) {
 				t.Errorf("the problems %+v do not name %s", report.Problems, test.named(image, sbom))
 			}
 			checkSpared(t, before, files(t, tree.driver), test.blobs)
+			if files(t, tree.driver)[layout.BlobData(child.Digest)] == "" {
+				t.Error("what an index references is gone")
+			}
 		})
 	}
 }
