@@ -1,0 +1,34 @@
+package harness
+
+import (
+	"fmt"
+	"os"
+	"strings"
+)
+
+// Memory is how much memory the registry has in use, in bytes: its resident set.
+func (r *Registry) Memory() int64 {
+	r.t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.PID()))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(status)) {
+		var kilobytes int64
+		if _, err := fmt.Sscanf(line, "VmRSS: %d kB", &kilobytes); err == nil {
+			return kilobytes << 10
+		}
+	}
+	r.t.Fatalf("no VmRSS in\n%s", status)
+	return 0
+}
+
+// Files is how many files and connections the registry has open.
+func (r *Registry) Files() int {
+	r.t.Helper()
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", r.PID()))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return len(entries)
+}
