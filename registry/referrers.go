@@ -36,6 +36,7 @@ type storageTree struct {
 }
 
 // openTree opens the storage tree of a configuration. Closing the index ends it.
+// Unless readOnly is asked for, read-only mode is an error.
 func openTree(ctx context.Context, path string, list []extensions.Extension, readOnly bool) (*storageTree, error) {
 	config, err := loadConfiguration([]string{path})
 	if err != nil {
@@ -44,6 +45,9 @@ func openTree(ctx context.Context, path string, list []extensions.Extension, rea
 	options, err := configure(config, list)
 	if err != nil {
 		return nil, fmt.Errorf("configuration %s: %w", path, err)
+	}
+	if options.ReadOnly && !readOnly {
+		return nil, fmt.Errorf("configuration %s: storage.maintenance.readonly is enabled, so nothing may be written", path)
 	}
 	if level, err := logrus.ParseLevel(string(config.Stock.Log.Level)); err == nil {
 		logrus.SetLevel(min(level, logrus.WarnLevel))

@@ -140,6 +140,26 @@ func TestVerify(t *testing.T) {
 	}
 }
 
+// Read-only mode holds for commands that write.
+func TestReadOnlyMode(t *testing.T) {
+	a := newAttached(t)
+	t.Setenv("REGISTRY_STORAGE_MAINTENANCE_READONLY", "{enabled: true}")
+	for _, args := range [][]string{{"rebuild", a.config}, {"verify", "--repair", a.config}} {
+		if out, _, err := run(args...); err == nil || !strings.Contains(err.Error(), "readonly") {
+			t.Errorf("%q: %v\n%s", args, err, out)
+		}
+	}
+	if out, _, err := run("rebuild", "--dry-run", a.config); err != nil || !strings.Contains(out, "2 links to be made") {
+		t.Errorf("dry run: %v\n%s", err, out)
+	}
+	if _, _, err := run("verify", a.config); err == nil || !strings.Contains(err.Error(), "2 faults") {
+		t.Errorf("verify: %v", err)
+	}
+	if a.has(layout.Refs("demo")) {
+		t.Error("something was written")
+	}
+}
+
 func TestTree(t *testing.T) {
 	a := newAttached(t)
 	want := fmt.Sprintf(`demo:v1 (%s)
