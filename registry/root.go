@@ -38,6 +38,7 @@ func Main(list ...extensions.Extension) int {
 	root.AddCommand(newServeCommand(list), newReferrersCommand(list), newCollectCommand())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "registry: "+oneLine(err))
 		return 1

@@ -105,7 +105,12 @@ func (w *derivedWriter) change(repository string, change func(*delta)) {
 	w.grow(bytesEach)
 }
 
+// listed notes what a listing had to read. It is noted as looked at too, so that
+// the summary never has a manifest that the file of scanned revisions lacks.
 func (w *derivedWriter) listed(key setKey, fresh summary) {
+	for d := range fresh {
+		w.pushed(key.repository, d, key.subject)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.index.options.ReadOnly || w.waiting > maxWaiting {
@@ -189,6 +194,10 @@ func (w *derivedWriter) flush(ctx context.Context, all bool) error {
 			return w.index.writeRevisions(ctx, repository, known)
 		})
 	}
+	_ = group.Wait()
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
 	for key, fresh := range listings {
 		do(key.repository, func() error {
 			size := 0
@@ -223,6 +232,10 @@ func (w *derivedWriter) takeDue(all bool) (map[string]*delta, map[setKey]summary
 		if _, rests := w.resting[key]; all || !rests {
 			listings[key] = fresh
 			delete(w.listing, key)
+			if d := w.manifest[key.repository]; d != nil { // it goes first
+				manifests[key.repository] = d
+				delete(w.manifest, key.repository)
+			}
 		}
 	}
 	if len(w.manifest)+len(w.listing) == 0 {

@@ -128,6 +128,12 @@ func (x *Index) loadCold(ctx context.Context, key setKey, state *repoState, know
 			return nil, err
 		}
 	}
+	if state == nil {
+		state = made
+	}
+	if state.unsure {
+		stored = nil
+	}
 	return x.resolve(ctx, key, links, version{}, known, stored)
 }
 
@@ -148,6 +154,9 @@ func (x *Index) links(ctx context.Context, key setKey, state *repoState) ([]stri
 	if state != nil {
 		for _, d := range state.overlay[key.subject] {
 			links = append(links, d.Encoded())
+		}
+		for _, d := range state.removed[key.subject] {
+			links = slices.DeleteFunc(links, func(hex string) bool { return hex == d.Encoded() })
 		}
 	}
 	if !slices.IsSorted(links) {

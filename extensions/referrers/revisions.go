@@ -73,19 +73,27 @@ func parseRevisions(repository string, file []byte) *revisions {
 	if len(fields) != 4 || string(head)+"\n" != revisionsHead(repository, fields[2], string(body)) {
 		return r
 	}
-	for _, line := range strings.Split(string(body), "\n") {
+	for line := range strings.Lines(string(body)) {
 		digests := strings.Fields(line)
-		if len(digests) == 0 {
+		if len(digests) == 0 || !isManifestDigest(digests[0]) {
 			continue
 		}
-		subjects := make([]digest.Digest, 0, len(digests)-1)
+		var subjects []digest.Digest
 		for _, s := range digests[1:] {
-			subjects = append(subjects, digest.Digest(s))
+			if d := digest.Digest(s); d.Validate() == nil {
+				subjects = append(subjects, d)
+			}
 		}
 		r.known[digest.Digest(digests[0])] = subjects
 	}
 	r.complete = fields[2] == "complete"
 	return r
+}
+
+// isManifestDigest reports whether text is a digest that a manifest can have.
+func isManifestDigest(text string) bool {
+	hex, ok := strings.CutPrefix(text, digest.Canonical.String()+":")
+	return ok && isHex(hex)
 }
 
 func (x *Index) readRevisions(ctx context.Context, repository string) (*revisions, error) {

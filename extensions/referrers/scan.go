@@ -18,8 +18,20 @@ import (
 type repoState struct {
 	// changed says that links were made or removed to get there.
 	changed bool
-	// overlay is the links that read-only mode forbids to write.
-	overlay map[digest.Digest][]digest.Digest
+	// overlay is the links that read-only mode forbids to write, removed those
+	// that it forbids to remove, both by subject.
+	overlay, removed map[digest.Digest][]digest.Digest
+	// unsure says that it was not known which manifests had been there before: the
+	// summaries may have some that another program deleted.
+	unsure bool
+}
+
+// keep adds a link to one of the maps.
+func keep(links *map[digest.Digest][]digest.Digest, subject, referrer digest.Digest) {
+	if *links == nil {
+		*links = map[digest.Digest][]digest.Digest{}
+	}
+	(*links)[subject] = append((*links)[subject], referrer)
 }
 
 // ScanResult is what looking at the manifests of a repository came to.
@@ -123,6 +135,7 @@ func (s *scanner) run(ctx context.Context) (found bool, err error) {
 	if err := group.Wait(); err != nil {
 		return false, err
 	}
+	s.state.unsure = !s.known.complete
 	s.index.derived.merge(s.repository, s.known)
 	if s.afresh {
 		s.forget()
@@ -145,7 +158,7 @@ func (s *scanner) run(ctx context.Context) (found bool, err error) {
 			return false, err
 		}
 	}
-	if noted := s.known.complete && len(fresh) == 0 && len(gone) == 0; !noted {
+	if noted := s.known.complete && len(fresh) == 0 && len(gone) == 0; !noted && len(s.present)+len(gone) > 0 {
 		s.known.complete = true
 		if err := s.note(ctx); err != nil {
 			return false, err
@@ -283,10 +296,7 @@ func (s *scanner) link(ctx context.Context, subject, referrer digest.Digest) (bo
 		s.result.Added++
 		s.state.changed = true
 		if !s.write {
-			if s.state.overlay == nil {
-				s.state.overlay = map[digest.Digest][]digest.Digest{}
-			}
-			s.state.overlay[subject] = append(s.state.overlay[subject], referrer)
+			keep(&s.state.overlay, subject, referrer)
 		}
 	})
 	return true, nil
@@ -302,6 +312,8 @@ func (s *scanner) unlink(ctx context.Context, subject, referrer digest.Digest) e
 		if err := s.index.relink(ctx, s.repository, subject, referrer); err != nil {
 			return err
 		}
+	} else {
+		keep(&s.state.removed, subject, referrer)
 	}
 	s.result.Removed++
 	s.state.changed = true
@@ -310,7 +322,7 @@ func (s *scanner) unlink(ctx context.Context, subject, referrer digest.Digest) e
 
 // note writes down how far the scan has come.
 func (s *scanner) note(ctx context.Context) error {
-	if !s.write || len(s.present) == 0 {
+	if !s.write {
 		return nil
 	}
 	return s.index.writeRevisions(ctx, s.repository, s.known)
