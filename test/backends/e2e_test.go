@@ -6,15 +6,17 @@ import "testing"
 
 func TestS3WithRedis(t *testing.T) {
 	use(t, "s3", "redis")
-	suite(t, "redis")
+	suite(t, "redis", moreThanAPage)
 }
 
+// Azurite takes its time, and lists 5,000 in a page.
 func TestAzure(t *testing.T) {
 	use(t, "azure")
-	suite(t, "inmemory")
+	suite(t, "inmemory", 200)
 }
 
+// fake-gcs-server takes the longer the more it holds.
 func TestGCS(t *testing.T) {
 	use(t, "gcs")
-	suite(t, "inmemory")
+	suite(t, "inmemory", 100)
 }

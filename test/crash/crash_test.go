@@ -1,3 +1,5 @@
+//go:build !e2e
+
 // Package crash_test kills the registry at random moments.
 package crash_test
 

@@ -95,8 +95,10 @@ func (t tunnels) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, `{"access_token": "tests", "token_type": "Bearer", "expires_in": 3600}`)
 		return
 	}
-	w.WriteHeader(http.StatusOK)
 	conn, _, err := http.NewResponseController(w).Hijack()
+	if err == nil {
+		_, err = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n")
+	}
 	if err != nil {
 		log.Print(err)
 		return
