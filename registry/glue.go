@@ -37,8 +37,9 @@ var register = sync.OnceValue(func() error {
 		}
 		return next
 	})
-	return registrymiddleware.Register(middlewareName, func(ctx context.Context, inner distribution.Namespace,
-		driver storagedriver.StorageDriver, options map[string]any) (distribution.Namespace, error) {
+	return registrymiddleware.Register(middlewareName, func(_ context.Context, inner distribution.Namespace,
+		driver storagedriver.StorageDriver, options map[string]any,
+	) (distribution.Namespace, error) {
 		i, ok := options[instanceOption].(*instance)
 		if !ok {
 			return nil, errors.New("the registry middleware referrers is not for configuration files")

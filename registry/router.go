@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"errors"
 	"net/http"
 	"os"
 	"strings"
@@ -168,8 +169,8 @@ func (rt *router) authorized(w http.ResponseWriter, r *http.Request, target exte
 	if err == nil && grant != nil {
 		return true
 	}
-	challenge, ok := err.(auth.Challenge)
-	if !ok {
+	var challenge auth.Challenge
+	if !errors.As(err, &challenge) {
 		// As in distribution: nothing is said about what is wrong with the controller.
 		logError(r, err)
 		w.WriteHeader(http.StatusBadRequest)

@@ -33,7 +33,7 @@ func newServeCommand(list []extensions.Extension) *cobra.Command {
 		Short: "Serve the registry",
 		Long:  "Serve the registry. Without a configuration file, here or in " + configurationPathVariable + ", an embedded one is used.",
 		Args:  cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: func(_ *cobra.Command, args []string) error {
 			return serve(args, list)
 		},
 	}

@@ -93,7 +93,7 @@ func (m *manifests) Put(ctx context.Context, pushed distribution.Manifest, optio
 
 // ociContent is the bytes of a manifest that may have a subject, nil for others.
 func ociContent(pushed distribution.Manifest) (content []byte, problems manifest.Problems, err error) {
-	version := 0
+	var version int
 	switch pushed := pushed.(type) {
 	case *ocischema.DeserializedManifest:
 		version = pushed.SchemaVersion
@@ -111,7 +111,8 @@ func ociContent(pushed distribution.Manifest) (content []byte, problems manifest
 
 // putReferrer lets distribution store a manifest, and links it to its subject.
 func (m *manifests) putReferrer(ctx context.Context, pushed distribution.Manifest, subject digest.Digest,
-	options []distribution.ManifestServiceOption) (digest.Digest, error) {
+	options []distribution.ManifestServiceOption,
+) (digest.Digest, error) {
 	d, err := m.ManifestService.Put(ctx, pushed, options...)
 	if err != nil {
 		return "", err
@@ -121,7 +122,8 @@ func (m *manifests) putReferrer(ctx context.Context, pushed distribution.Manifes
 
 // link links a stored manifest to its subject, and says so to whoever answers.
 func (m *manifests) link(ctx context.Context, d, subject digest.Digest,
-	add func(ctx context.Context, repository string, subject, referrer digest.Digest) error) error {
+	add func(ctx context.Context, repository string, subject, referrer digest.Digest) error,
+) error {
 	if err := add(ctx, m.name, subject, d); err != nil {
 		return err
 	}
@@ -249,7 +251,7 @@ func (m *manifests) Delete(ctx context.Context, d digest.Digest) error {
 		}
 		return err
 	})
-	if err != nil && err != distribution.ErrBlobUnknown && err != distribution.ErrUnsupported {
+	if err != nil && !errors.Is(err, distribution.ErrBlobUnknown) && !errors.Is(err, distribution.ErrUnsupported) {
 		// Distribution's handler answers 500 and does not say why.
 		logrus.WithFields(logrus.Fields{"vars.name": m.name, "vars.reference": d}).Errorf("deleting a manifest: %v", err)
 	}

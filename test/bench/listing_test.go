@@ -48,7 +48,8 @@ func get(tb testing.TB, client *http.Client, url string) (size int64, next strin
 	}
 	if link := resp.Header.Get("Link"); link != "" {
 		path, _, _ := strings.Cut(strings.TrimPrefix(link, "<"), ">")
-		next = url[:strings.Index(url, "/v2/")] + path
+		host, _, _ := strings.Cut(url, "/v2/")
+		next = host + path
 	}
 	return size, next
 }
