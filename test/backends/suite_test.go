@@ -68,6 +68,9 @@ func suite(t *testing.T, cache string, many int) {
 	t.Run("same manifest", func(t *testing.T) {
 		replicas.Load{Registries: 3, Operations: 20}.SameDigest(t)
 	})
+	t.Run("broken off", func(t *testing.T) {
+		replicas.Load{Registries: 3, Operations: 20, BreakOff: true}.SameDigest(t)
+	})
 	t.Run("many", func(t *testing.T) { manyReferrers(t, many) })
 	t.Run("deleted elsewhere", func(t *testing.T) { deletedElsewhere(t, cache) })
 }

@@ -41,6 +41,14 @@ type entry struct {
 	pushing, pushed, deleting, deleted Moment
 }
 
+// String says what has happened to the manifest.
+func (e *entry) String() string {
+	if e == nil {
+		return "unknown"
+	}
+	return fmt.Sprintf("%s: pushed from %d to %d, deleted from %d to %d", e.manifest.ContentType, e.pushing, e.pushed, e.deleting, e.deleted)
+}
+
 // NewLedger makes an empty Ledger.
 func NewLedger() *Ledger { return &Ledger{entries: map[digest.Digest]*entry{}} }
 
@@ -124,7 +132,7 @@ func (l *Ledger) Check(route harness.Route, subject digest.Digest, asked Moment,
 	var errs []error
 	complain := func(d digest.Digest, what string) {
 		if len(errs) < 5 {
-			errs = append(errs, fmt.Errorf("the %s listing of %s: %s is %s: %+v", route.Name, subject, d, what, l.entries[d]))
+			errs = append(errs, fmt.Errorf("the %s listing of %s, asked for at %d: %s is %s (%s)", route.Name, subject, asked, d, what, l.entries[d]))
 		}
 	}
 	times := map[digest.Digest]int{}

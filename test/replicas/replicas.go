@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -55,6 +56,8 @@ type Load struct {
 	Registries, Clients int
 	// Operations is how many pushes, deletions and listings each client does.
 	Operations int
+	// BreakOff has some pushes broken off at random moments.
+	BreakOff bool
 	// Options are those of the registries.
 	Options harness.Options
 }
@@ -127,13 +130,17 @@ func (l Load) SameDigest(t *testing.T) {
 	}
 	listEverywhere(t, repo, subject)
 	for _, m := range manifests {
-		if err := contend(t.Context(), repo, m); err != nil {
+		if err := l.contend(t.Context(), repo, m); err != nil {
 			t.Error(err)
 		}
 	}
 	var listed int
 	for _, m := range manifests {
 		there, err := agree(t.Context(), repo, m)
+		// A registry may still be at what was broken off.
+		for until := time.Now().Add(patience); err != nil && l.BreakOff && time.Now().Before(until); {
+			there, err = agree(t.Context(), repo, m)
+		}
 		if err != nil {
 			t.Error(err)
 		}
@@ -157,9 +164,12 @@ func (l Load) SameDigest(t *testing.T) {
 	listEverywhere(t, repo, subject)
 }
 
+// patience is how long a registry may be at a request that was broken off.
+const patience = 10 * time.Second
+
 // contend has each registry push and delete a manifest and list its subject, all
 // at the same time.
-func contend(ctx context.Context, repo *load.Repository, m harness.Manifest) error {
+func (l Load) contend(ctx context.Context, repo *load.Repository, m harness.Manifest) error {
 	group := new(errgroup.Group) // whose requests are never broken off
 	for _, c := range repo.Clients {
 		group.Go(func() error {
@@ -169,6 +179,14 @@ func contend(ctx context.Context, repo *load.Repository, m harness.Manifest) err
 			}
 			return err
 		})
+		if l.BreakOff {
+			group.Go(func() error {
+				ctx, cancel := context.WithTimeout(ctx, rand.N(20*time.Millisecond))
+				defer cancel()
+				_ = repo.PushOnly(ctx, c, m) // whatever comes of it
+				return nil
+			})
+		}
 		group.Go(func() error { return repo.DeleteOnly(ctx, c, m.Digest(), 202, 404) })
 		group.Go(func() error {
 			_, err := repo.Ask(ctx, harness.OCI, m.Subject.Digest, 0, c)
