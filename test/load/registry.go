@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -170,7 +171,7 @@ func next(resp *harness.Response) (string, error) {
 	}
 	var target string
 	if _, err := fmt.Sscanf(link, "<%s rel=\"next\"", &target); err != nil || len(target) < 3 {
-		return "", fmt.Errorf("the Link %q: %v", link, err)
+		return "", fmt.Errorf("the Link %q: %w", link, errors.Join(err, errors.New("is not that of a next page")))
 	}
 	u, err := url.Parse(target[:len(target)-2])
 	if err != nil {

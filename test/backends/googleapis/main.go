@@ -39,7 +39,7 @@ func main() {
 	certificate := certify(key)
 	check(os.WriteFile(filepath.Join(folder, "cert.pem"), encode("CERTIFICATE", certificate), 0o600))
 	check(os.WriteFile(filepath.Join(folder, "credentials.json"), credentials(key, listener.Addr().String()), 0o600))
-	fmt.Println(listener.Addr())
+	_, _ = fmt.Fprintln(os.Stdout, listener.Addr())
 	tunnels := make(tunnels)
 	go func() {
 		server := &http.Server{
