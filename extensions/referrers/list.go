@@ -277,7 +277,10 @@ func (r *resolution) read(ctx context.Context, d digest.Digest) error {
 	record := record{content: content}
 	referrer, err := describe(d, r.key.subject, content, x.options.MaxAnnotations)
 	if err == nil && !referrer.dated() {
-		if record.pushed, err = r.pushed(ctx, d); err != nil {
+		if record.pushed, err = r.pushed(ctx, d); isNotFound(err) {
+			r.skip(r.pending, d, errNoRevision) // deleted this moment
+			return nil
+		} else if err != nil {
 			return err
 		}
 	}
