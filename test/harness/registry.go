@@ -58,7 +58,7 @@ type Registry struct {
 // until it has stopped.
 const startTimeout = 60 * time.Second
 
-var listening = regexp.MustCompile(`listening on (127\.0\.0\.1:\d+)(, tls)?`)
+var listening = regexp.MustCompile(`listening on (127\.0\.0\.1:[1-9]\d*)(, tls)?`)
 
 // Start starts a registry and waits until it listens. It ends with the test,
 // and the test shows its log if it has failed.
