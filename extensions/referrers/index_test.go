@@ -95,9 +95,9 @@ func TestReadOnly(t *testing.T) {
 }
 
 // A repository that cannot be made ready in time is not answered with a short
-// list, and answers when the storage does.
+// list, and answers when the storage does. It counts goroutines, and so runs
+// alone.
 func TestNotReady(t *testing.T) {
-	t.Parallel()
 	tree := tree{t, faultdriver.NewObjects("objects")}
 	want := []digest.Digest{tree.store(repository, artifact(0)), tree.store(repository, artifact(1))}
 	driver := faultdriver.New(tree.StorageDriver)
@@ -297,9 +297,9 @@ func TestRaces(t *testing.T) {
 }
 
 // What is known of subjects takes no more memory than it may, and what had to be
-// forgotten is answered from the storage.
+// forgotten is answered from the storage. It measures the whole process, and so
+// runs alone.
 func TestMemory(t *testing.T) {
-	t.Parallel()
 	tree := tree{t, faultdriver.NewObjects("objects")}
 	x := open(t, tree.StorageDriver, referrers.Options{CacheSize: 1 << 20, ReadOnly: true})
 	subjects := func(n int, look func(harness.Descriptor)) {
