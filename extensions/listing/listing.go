@@ -108,7 +108,7 @@ func (v *View) ordered(set *referrers.Set) []placed {
 			}
 		}
 		sort.Slice(list, func(i, j int) bool { return list[i].before(list[j]) })
-		return list, 32 * len(list)
+		return list, 0
 	}).([]placed)
 }
 

@@ -4,9 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"sort"
-	"strings"
 	"sync"
 	"time"
+	"unique"
 
 	"github.com/opencontainers/go-digest"
 
@@ -46,18 +46,23 @@ type Set struct {
 	room    int
 }
 
-// What one entry takes in memory beside its texts, in bytes: measured, rounded up.
-const entryWeight = 320
+// What one entry takes in memory beside its annotations, and the most that is
+// set aside for what is made from a set, in bytes.
+const (
+	entryWeight = 320
+	maxRoom     = 8 << 20
+)
 
 func newSet(list []*Referrer, refused, pending map[digest.Digest]error) *Set {
 	sort.Slice(list, func(i, j int) bool { return list[i].Digest < list[j].Digest })
 	weight := 512 + 128*(len(refused)+len(pending))
 	for _, r := range list {
-		weight += entryWeight + 2*len(r.Annotations) + len(r.ArtifactType) + len(r.MediaType)
+		weight += entryWeight + len(r.Annotations)
 	}
-	// As much again is left for what is made from the set.
-	s := &Set{Referrers: list, refused: refused, pending: pending, room: weight}
-	s.weight = uint32(min(2*weight, 1<<31))
+	// The order of each view has its place among the entries; pages have room of
+	// their own.
+	s := &Set{Referrers: list, refused: refused, pending: pending, room: min(2*weight, maxRoom)}
+	s.weight = uint32(min(weight+s.room, 1<<31))
 	return s
 }
 
@@ -147,16 +152,5 @@ func describe(d, subject digest.Digest, content []byte, maxAnnotations int) (*Re
 // dated reports whether the manifest says itself when it was created.
 func (r *Referrer) dated() bool { return !r.OCICreated.IsZero() || !r.ORASCreated.IsZero() }
 
-// intern gives the texts that nearly all manifests share one place in memory.
-func intern(text string) string {
-	for _, known := range []string{
-		manifest.MediaTypeORASArtifact, manifest.MediaTypeOCIArtifact,
-		"application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json",
-		"application/vnd.dev.sigstore.bundle.v0.3+json", "application/vnd.cncf.notary.signature",
-	} {
-		if text == known {
-			return known
-		}
-	}
-	return strings.Clone(text)
-}
+// intern gives texts that many manifests share one place in memory.
+func intern(text string) string { return unique.Make(text).Value() }
