@@ -35,7 +35,6 @@ func (w *world) all(t *testing.T) (*faultdriver.Objects, []digest.Digest) {
 
 // watcher is told of failures in the background.
 type watcher struct {
-	mu     sync.Mutex
 	failed chan struct{}
 	once   sync.Once
 }
