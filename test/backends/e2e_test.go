@@ -6,6 +6,9 @@ import "testing"
 
 func TestS3WithRedis(t *testing.T) {
 	use(t, "s3", "redis")
+	if !*everywhere {
+		t.Run("black box", blackbox)
+	}
 	suite(t, "redis", moreThanAPage)
 }
 

@@ -3,6 +3,7 @@ package backends_test
 import (
 	"bufio"
 	"context"
+	"flag"
 	"net/http"
 	"os"
 	"os/exec"
@@ -57,11 +58,17 @@ func use(t *testing.T, backends ...string) {
 	}
 }
 
+// everywhere is off where time is short: the black-box suite then runs on one
+// of the servers only.
+var everywhere = flag.Bool("backends.everywhere", false, "run the black-box suite on each of the backends")
+
 // suite is all that is tried on a backend. cache is the descriptor cache that
 // registries have where one must be stale, many how many referrers one subject
 // gets.
 func suite(t *testing.T, cache string, many int) {
-	t.Run("black box", blackbox)
+	if *everywhere {
+		t.Run("black box", blackbox)
+	}
 	t.Run("one subject", func(t *testing.T) {
 		replicas.Load{Registries: 2, Clients: 16, Operations: 20}.OneSubject(t)
 	})
