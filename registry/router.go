@@ -108,8 +108,8 @@ func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if !ok {
 			continue
 		}
-		if route.Forward == "" || !isRead(r.Method) {
-			route.handler.ServeHTTP(w, r)
+		if _, err := reference.WithName(name); route.Forward == "" || !isRead(r.Method) || err != nil {
+			route.handler.ServeHTTP(w, r) // which refuses what cannot be forwarded
 			return
 		}
 		forwarded := r.Clone(r.Context())

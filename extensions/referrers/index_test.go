@@ -136,7 +136,7 @@ func TestNotReady(t *testing.T) {
 
 func count(driver *faultdriver.Driver, path string) (n int) {
 	for _, o := range driver.Operations() {
-		if o.Path == path {
+		if o.Method == "GetContent" && o.Path == path {
 			n++
 		}
 	}

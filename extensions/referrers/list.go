@@ -20,6 +20,7 @@ import (
 var (
 	errNoRevision = errors.New("the manifest is not in the repository")
 	errNoContent  = errors.New("the manifest's bytes are not in the storage")
+	errGone       = errors.New("the manifest was deleted, and its link is removed")
 	errCorrupt    = errors.New("the manifest's bytes do not have its digest")
 )
 
@@ -291,22 +292,15 @@ func (r *resolution) read(ctx context.Context, d digest.Digest) error {
 	return nil
 }
 
-// pushed is when a referrer was attached: the time of its link, or that of its
-// revision where read-only mode keeps the link in memory.
+// pushed is when a manifest was pushed first: the time of its bytes. Those are
+// not written again when it is pushed again, so that what one process keeps in
+// mind is what another one reads.
 func (r *resolution) pushed(ctx context.Context, d digest.Digest) (time.Time, error) {
-	var err error
-	for _, file := range []string{
-		layout.ReferrerLink(r.key.repository, r.key.subject, d), layout.RevisionLink(r.key.repository, d),
-	} {
-		info, statErr := r.index.driver.Stat(ctx, file)
-		if statErr == nil {
-			return info.ModTime().UTC(), nil
-		}
-		if err = statErr; !isNotFound(err) {
-			break
-		}
+	info, err := r.index.driver.Stat(ctx, layout.BlobData(d))
+	if err != nil {
+		return time.Time{}, fmt.Errorf("looking at manifest %s: %w", d, err)
 	}
-	return time.Time{}, fmt.Errorf("looking at the link from %s to %s in %s: %w", d, r.key.subject, r.key.repository, err)
+	return info.ModTime().UTC(), nil
 }
 
 // content reads the bytes of a manifest and holds them against their digest.

@@ -315,6 +315,7 @@ func (s *scanner) unlink(ctx context.Context, subject, referrer digest.Digest) e
 	} else {
 		keep(&s.state.removed, subject, referrer)
 	}
+	s.index.options.Observer.Skipped(s.repository, subject, referrer, errGone)
 	s.result.Removed++
 	s.state.changed = true
 	return nil

@@ -25,9 +25,9 @@ type Referrer struct {
 	// ORASCreated and OCICreated are the times in the annotations of that name, the
 	// zero time where there is none.
 	ORASCreated, OCICreated time.Time
-	// Pushed is when the manifest was attached, as the storage driver knows it for
-	// the link. It is only looked up where the manifest does not say when it was
-	// created.
+	// Pushed is when the manifest was pushed first, as the storage driver knows it
+	// for its bytes. It is only looked up where the manifest does not say when it
+	// was created.
 	Pushed time.Time
 }
 

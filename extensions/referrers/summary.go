@@ -30,7 +30,7 @@ type record struct {
 const summaryMagic = "referrers/1\n"
 
 // encode writes, after the magic line, for each manifest a line with the hex
-// digits of its digest, the time of its link in nanoseconds and its length, and
+// digits of its digest, the time of its push in nanoseconds and its length, and
 // then its bytes.
 func (s summary) encode() []byte {
 	var out bytes.Buffer

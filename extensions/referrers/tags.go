@@ -44,6 +44,23 @@ func (s *scanner) readTags(ctx context.Context) error {
 	return nil
 }
 
+// hasSubject reports whether a manifest names a subject itself. One that other
+// indexes have attached has to be read to tell.
+func (s *scanner) hasSubject(ctx context.Context, d digest.Digest) (bool, error) {
+	if len(s.known.subjects(d)) == 0 {
+		return false, nil
+	}
+	content, err := s.index.content(ctx, d)
+	if errors.Is(err, errNoContent) || errors.Is(err, errCorrupt) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	m, err := manifest.Parse(content)
+	return err != nil || m.Subject != nil, nil
+}
+
 func (s *scanner) readTag(ctx context.Context, tag string, subject digest.Digest) error {
 	x := s.index
 	current, err := x.driver.GetContent(ctx, layout.TagCurrent(s.repository, tag))
@@ -70,8 +87,14 @@ func (s *scanner) readTag(ctx context.Context, tag string, subject digest.Digest
 		return nil
 	}
 	for _, listed := range m.References {
-		if own := s.known.subjects(listed.Digest); !s.isPresent(listed.Digest) || len(own) > 0 {
-			continue // gone, or linked by its own subject already
+		if !s.isPresent(listed.Digest) {
+			continue
+		}
+		switch own, err := s.hasSubject(ctx, listed.Digest); {
+		case err != nil:
+			return err
+		case own:
+			continue // linked by it already
 		}
 		linked, err := s.link(ctx, subject, listed.Digest)
 		if err != nil {

@@ -263,14 +263,14 @@ const maxReported = 100
 
 func invalid(problems manifest.Problems) error {
 	problems = problems.Distinct()
+	code := errcode.ErrorCodeManifestInvalid
+	if problems.OnlyMissing() {
+		code = errcode.ErrorCodeManifestBlobUnknown
+	}
 	if len(problems) > maxReported {
 		problems = append(problems[:maxReported:maxReported], manifest.Problem{
 			Reason: fmt.Sprintf("and %d more problems", len(problems)-maxReported),
 		})
-	}
-	code := errcode.ErrorCodeManifestInvalid
-	if problems.OnlyMissing() {
-		code = errcode.ErrorCodeManifestBlobUnknown
 	}
 	return code.WithDetail([]manifest.Problem(problems))
 }
