@@ -202,8 +202,14 @@ func TestFilters(t *testing.T) {
 				filter []string
 				want   int
 			}{
-				{[]string{"a/b"}, 2}, {[]string{"a/b+json"}, 2}, {[]string{types[4]}, 2}, {[]string{types[5]}, 2},
-				{[]string{"a/b", "a/b+json", "a/b"}, 4}, {types, 12}, {[]string{"A/B"}, 0}, {[]string{"a/b", "nothing"}, 2},
+				{[]string{"a/b"}, 2},
+				{[]string{"a/b+json"}, 2},
+				{[]string{types[4]}, 2},
+				{[]string{types[5]}, 2},
+				{[]string{"a/b", "a/b+json", "a/b"}, 4},
+				{types, 12},
+				{[]string{"A/B"}, 0},
+				{[]string{"a/b", "nothing"}, 2},
 			} {
 				var query []string
 				for _, filter := range test.filter {

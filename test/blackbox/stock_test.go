@@ -123,9 +123,13 @@ func (r *recorder) manifests(config, layer harness.Descriptor) {
 	list := harness.DockerList(platform)
 	broken := oci
 	broken.MediaType = "text/plain"
-	all := []harness.Manifest{oci, docker, harness.OCIIndex(oci.Descriptor()), list, harness.OCIImage(ociConfig, missing),
-		harness.OCIIndex(missing), broken, {ContentType: "text/plain", Raw: []byte("{}")}, {ContentType: harness.MediaTypeOCIImage, Raw: []byte("{")},
-		{ContentType: "", Raw: []byte("{}")}}
+	all := []harness.Manifest{
+		oci, docker, harness.OCIIndex(oci.Descriptor()), list, harness.OCIImage(ociConfig, missing),
+		harness.OCIIndex(missing), broken,
+		{ContentType: "text/plain", Raw: []byte("{}")},
+		{ContentType: harness.MediaTypeOCIImage, Raw: []byte("{")},
+		{ContentType: "", Raw: []byte("{}")},
+	}
 	for i, m := range all {
 		tag := fmt.Sprintf("v%d", i)
 		r.ask("PUT", harness.ManifestPath("team/app", tag), m.Bytes(), "Content-Type: "+m.ContentType)

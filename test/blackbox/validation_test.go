@@ -72,8 +72,10 @@ func refusals(image, blob harness.Descriptor) []refusal {
 			m.Blobs = []harness.Descriptor{larger, missing, broken, untyped}
 			m.Subject.Digest = missing.Digest
 			m.Annotations = map[string]string{harness.ORASCreated: "2022-13-01"}
-		}), invalid, []string{"annotations[" + harness.ORASCreated + "]", "artifactType", "blobs[0].size", "blobs[1]",
-			"blobs[2].digest", "blobs[3].mediaType", "mediaType", "subject"}},
+		}), invalid, []string{
+			"annotations[" + harness.ORASCreated + "]", "artifactType", "blobs[0].size", "blobs[1]",
+			"blobs[2].digest", "blobs[3].mediaType", "mediaType", "subject",
+		}},
 		{"not JSON", raw(harness.MediaTypeORASArtifact, `{"artifactType":`), invalid, []string{""}},
 		{"empty body", raw(harness.MediaTypeORASArtifact, ``), invalid, []string{""}},
 		{"not an object", raw(harness.MediaTypeORASArtifact, `["artifactType"]`), invalid, []string{""}},

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -294,7 +295,7 @@ func (p *process) await(pattern *regexp.Regexp) (string, error) {
 		case <-p.done:
 			if p.mu.Lock(); len(p.lines) == next {
 				p.mu.Unlock()
-				return "", fmt.Errorf("the process has ended: %v", p.err)
+				return "", errors.Join(errors.New("the process has ended"), p.err)
 			}
 			p.mu.Unlock()
 		case <-timeout:

@@ -69,8 +69,10 @@ func TestCVE_2021_41190_TypeConfusion(t *testing.T) {
 	}
 
 	// What was pushed as one kind is never served or listed as another.
-	draft := harness.Manifest{ContentType: harness.MediaTypeORASArtifact,
-		Raw: []byte(`{"artifactType":"a/b"` + member("blobs", config, true) + member("subject", image, false) + `}`)}
+	draft := harness.Manifest{
+		ContentType: harness.MediaTypeORASArtifact,
+		Raw:         []byte(`{"artifactType":"a/b"` + member("blobs", config, true) + member("subject", image, false) + `}`),
+	}
 	c.MustPush("app", "", draft)
 	for _, contentType := range []string{harness.MediaTypeOCIArtifact, harness.MediaTypeOCIImage, harness.MediaTypeOCIIndex} {
 		other := draft
@@ -232,10 +234,13 @@ func TestCVE_2026_55588_LoopsOfReferrers(t *testing.T) {
 	_ = r.Stop()
 
 	for _, args := range [][]string{
-		{"referrers", "tree", r.Config, "app:v1"}, {"referrers", "tree", r.Config, "app@" + images[3].Digest.String()},
+		{"referrers", "tree", r.Config, "app:v1"},
+		{"referrers", "tree", r.Config, "app@" + images[3].Digest.String()},
 		{"referrers", "tree", "--format", "json", r.Config, "app@" + images[3].Digest.String()},
-		{"referrers", "verify", r.Config}, {"referrers", "rebuild", r.Config},
-		{"garbage-collect", "--dry-run", r.Config}, {"garbage-collect", "--delete-untagged", r.Config},
+		{"referrers", "verify", r.Config},
+		{"referrers", "rebuild", r.Config},
+		{"garbage-collect", "--dry-run", r.Config},
+		{"garbage-collect", "--delete-untagged", r.Config},
 	} {
 		begun := time.Now()
 		result := harness.Run(t, args...)
