@@ -167,7 +167,7 @@ func (x *Index) Add(ctx context.Context, repository string, subject, referrer di
 		return err
 	}
 	if !there {
-		return errors.Join(ErrDeleted{Repository: repository, Manifest: referrer}, x.remove(ctx, repository, subject, referrer))
+		return errors.Join(ErrDeleted{Repository: repository, Manifest: referrer}, x.drop(ctx, repository, subject, referrer))
 	}
 	return nil
 }
@@ -202,12 +202,12 @@ func (e ErrDeleted) Error() string {
 // put writes one link.
 func (x *Index) put(ctx context.Context, repository string, subject, referrer digest.Digest) error {
 	var err error
-	for range attempts {
+	for range attempts { // the folder may be taken away while the file is made
 		err = x.driver.PutContent(ctx, layout.ReferrerLink(repository, subject, referrer), []byte(referrer))
 		if err == nil {
 			return nil
 		}
-		if !isNotFound(err) { // the folder was taken away while it was made
+		if ctx.Err() != nil {
 			break
 		}
 	}
@@ -249,7 +249,7 @@ func (x *Index) Delete(ctx context.Context, repository string, manifest, subject
 	for _, s := range subjects {
 		if _, err := x.driver.Stat(ctx, layout.ReferrerLink(repository, s, manifest)); err == nil {
 			if there, err := x.HasRevision(ctx, repository, manifest); err == nil && !there {
-				_ = x.remove(ctx, repository, s, manifest)
+				_ = x.drop(ctx, repository, s, manifest)
 			}
 		}
 	}
@@ -264,8 +264,25 @@ func (x *Index) remove(ctx context.Context, repository string, subject, referrer
 		if err == nil || isNotFound(err) {
 			return nil
 		}
+		// Not every driver says in the same way that something is not there.
+		_, statErr := x.driver.Stat(ctx, layout.Referrer(repository, subject, referrer))
+		if isNotFound(statErr) {
+			return nil
+		}
+		if ctx.Err() != nil {
+			break
+		}
 	}
 	return fmt.Errorf("removing the link from %s to %s in %s: %w", referrer, subject, repository, err)
+}
+
+// drop removes the link of a manifest that is not in the repository. If the
+// manifest is pushed meanwhile, it gets its link back.
+func (x *Index) drop(ctx context.Context, repository string, subject, referrer digest.Digest) error {
+	if err := x.remove(ctx, repository, subject, referrer); err != nil {
+		return err
+	}
+	return x.relink(ctx, repository, subject, referrer)
 }
 
 // relinkTimeout is how long putting links back may take after a delete failed,

@@ -306,10 +306,7 @@ func (s *scanner) link(ctx context.Context, subject, referrer digest.Digest) (bo
 // manifest was pushed again meanwhile, the link is put back.
 func (s *scanner) unlink(ctx context.Context, subject, referrer digest.Digest) error {
 	if s.write {
-		if err := s.index.remove(ctx, s.repository, subject, referrer); err != nil {
-			return err
-		}
-		if err := s.index.relink(ctx, s.repository, subject, referrer); err != nil {
+		if err := s.index.drop(ctx, s.repository, subject, referrer); err != nil {
 			return err
 		}
 	} else {

@@ -18,6 +18,7 @@ import (
 	"github.com/oras-distribution/registry/extensions"
 	"github.com/oras-distribution/registry/extensions/layout"
 	"github.com/oras-distribution/registry/extensions/manifest"
+	"github.com/oras-distribution/registry/extensions/referrers"
 )
 
 // manifests is the manifest service of one repository.
@@ -124,7 +125,11 @@ func (m *manifests) putReferrer(ctx context.Context, pushed distribution.Manifes
 func (m *manifests) link(ctx context.Context, d, subject digest.Digest,
 	add func(ctx context.Context, repository string, subject, referrer digest.Digest) error,
 ) error {
-	if err := add(ctx, m.name, subject, d); err != nil {
+	err := add(ctx, m.name, subject, d)
+	if deleted := (referrers.ErrDeleted{}); errors.As(err, &deleted) {
+		return errcode.ErrorCodeUnavailable.WithDetail(deleted.Error())
+	}
+	if err != nil {
 		return err
 	}
 	m.ns.index.Pushed(m.name, d, subject)
@@ -245,8 +250,11 @@ func (m *manifests) Delete(ctx context.Context, d digest.Digest) error {
 	}
 	err := m.ns.index.Delete(ctx, m.name, d, subject, func() error {
 		err := m.ManifestService.Delete(ctx, d)
-		if isNotFound(err) {
-			// Another replica deleted it, but a descriptor cache still knows it.
+		if err == nil || errors.Is(err, distribution.ErrBlobUnknown) {
+			return err
+		}
+		// Another replica may have deleted it, while a descriptor cache still knows it.
+		if there, statErr := m.ns.index.HasRevision(ctx, m.name, d); statErr == nil && !there {
 			return distribution.ErrBlobUnknown
 		}
 		return err
