@@ -91,7 +91,7 @@ func announce(config *configuration.Configuration) {
 		}
 		where = root
 	}
-	fmt.Fprintf(os.Stderr, "registry: no configuration given: listening on %s, storing in %s\n", config.HTTP.Addr, where)
+	fmt.Fprintf(os.Stderr, "registry: no configuration given: will listen on %s and store in %s\n", config.HTTP.Addr, where)
 }
 
 // serveDebug serves health, profiles and metrics where `http.debug` asks for it,
