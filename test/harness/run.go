@@ -2,9 +2,13 @@ package harness
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os/exec"
+	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // Result is what a command of the registry's has done.
@@ -12,6 +16,9 @@ type Result struct {
 	Exit           int
 	Stdout, Stderr string
 }
+
+// runTimeout is how long a command may take.
+const runTimeout = 5 * time.Minute
 
 // Run runs the registry's executable with the given arguments to its end.
 func Run(t testing.TB, args ...string) Result {
@@ -23,11 +30,17 @@ func Run(t testing.TB, args ...string) Result {
 func RunWith(t testing.TB, env []string, args ...string) Result {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), Binary(t), args...)
+	ctx, cancel := context.WithTimeout(t.Context(), runTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, Binary(t), args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.Env = append(environment(), env...)
 	cmd.Dir = t.TempDir()
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
+	if ctx.Err() != nil {
+		t.Fatalf("%s does not end within %s", strings.Join(args, " "), runTimeout)
+	}
 	if exit := new(exec.ExitError); err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
 	}
