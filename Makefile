@@ -39,7 +39,9 @@ run: build ## start a registry on 127.0.0.1:5000 that stores in ./registry-data
 
 .PHONY: test
 test: ## run all tests that need only Go (the walkthrough also: bash, curl, jq, openssl)
+	go test -timeout 30m ./test/pinned # builds the clients, which takes minutes the first time
 	go test -timeout 20m ./...
+	$(MAKE) --no-print-directory fuzz FUZZTIME=3s
 
 .PHONY: e2e
 e2e: ## run the tests that need Debian and npm packages; installs them if run as root
@@ -61,8 +63,8 @@ demo: build ## run README's walkthrough against a registry of its own (WITH=dock
 	test/demo/walkthrough bin/registry $(or $(WITH),curl)
 
 .PHONY: bench
-bench: ## run the benchmarks
-	go test -run '^$$' -bench . -benchmem $$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -r -n1 dirname | sort -u)
+bench: ## run the benchmarks, and print what was measured side by side as a table
+	go test -timeout 60m -run '^$$' -bench . -benchmem $$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -r -n1 dirname | sort -u) | go run ./test/bench/table
 
 .PHONY: fuzz
 fuzz: ## fuzz every target for FUZZTIME (1m)
