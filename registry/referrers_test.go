@@ -195,9 +195,21 @@ func TestTree(t *testing.T) {
 // Referrers that refer to one another in a circle can be written by hand.
 func TestTreeOfACircle(t *testing.T) {
 	a := newAttached(t)
-	a.put(t, layout.ReferrerLink("demo", a.signing, a.signing), a.signing.String())
-	if out, _, err := run("tree", a.config, "demo:v1"); err != nil {
-		t.Errorf("%v\n%s", err, out)
+	// Many that no subject keeps from being attached to all others.
+	many := []digest.Digest{}
+	for i := range 30 {
+		many = append(many, a.store(t, fmt.Sprintf(`{"mediaType":%q,"artifactType":"t","annotations":{"n":"%d"}}`, manifest.MediaTypeORASArtifact, i)))
+	}
+	for _, subject := range append(many, a.image) {
+		for _, referrer := range many {
+			a.put(t, layout.ReferrerLink("demo", subject, referrer), referrer.String())
+		}
+	}
+	for _, format := range []string{"tree", "json", "mermaid"} {
+		out, _, err := run("tree", a.config, "demo:v1", "--format", format)
+		if err != nil || !strings.Contains(out, many[29].Encoded()[:12]) {
+			t.Errorf("%s: %v\n%s", format, err, out)
+		}
 	}
 }
 

@@ -53,7 +53,9 @@ type node struct {
 	Digest       digest.Digest `json:"digest"`
 	Size         int64         `json:"size"`
 	ArtifactType string        `json:"artifactType,omitempty"`
-	Referrers    []*node       `json:"referrers"`
+	// Repeated says that the referrers are shown where the manifest stands first.
+	Repeated  bool    `json:"repeated,omitempty"`
+	Referrers []*node `json:"referrers"`
 }
 
 // readTree reads the trees below the manifests that a reference names.
@@ -80,7 +82,7 @@ func readTree(ctx context.Context, path, ref string, list []extensions.Extension
 		return nil, err
 	}
 	for _, root := range roots {
-		// Referrers may refer to one another in a circle.
+		// Referrers may refer to one another in circles.
 		if err := tree.attach(ctx, repository.Named().Name(), root, map[digest.Digest]bool{root.Digest: true}); err != nil {
 			return nil, err
 		}
@@ -137,7 +139,7 @@ func (t *storageTree) root(ctx context.Context, repository string, d digest.Dige
 	}, nil
 }
 
-func (t *storageTree) attach(ctx context.Context, repository string, parent *node, above map[digest.Digest]bool) error {
+func (t *storageTree) attach(ctx context.Context, repository string, parent *node, seen map[digest.Digest]bool) error {
 	set, err := t.index.Referrers(ctx, repository, parent.Digest)
 	if err != nil {
 		return err
@@ -145,14 +147,13 @@ func (t *storageTree) attach(ctx context.Context, repository string, parent *nod
 	for _, r := range set.Referrers {
 		child := &node{MediaType: r.MediaType, Digest: r.Digest, Size: r.Size, ArtifactType: r.ArtifactType, Referrers: []*node{}}
 		parent.Referrers = append(parent.Referrers, child)
-		if above[r.Digest] {
+		if child.Repeated = seen[r.Digest]; child.Repeated {
 			continue
 		}
-		above[r.Digest] = true
-		if err := t.attach(ctx, repository, child, above); err != nil {
+		seen[r.Digest] = true
+		if err := t.attach(ctx, repository, child, seen); err != nil {
 			return err
 		}
-		delete(above, r.Digest)
 	}
 	slices.SortStableFunc(parent.Referrers, func(a, b *node) int { return strings.Compare(a.ArtifactType, b.ArtifactType) })
 	return nil
@@ -205,7 +206,11 @@ func drawReferrers(out *strings.Builder, parent *node, indent string) {
 		fmt.Fprintf(out, "%s%s%s\n", indent, mark, label)
 		for j, child := range group {
 			childMark, childBelow := branch(j == len(group)-1)
-			fmt.Fprintf(out, "%s%s%s%s\n", indent, below, childMark, child.Digest)
+			note := ""
+			if child.Repeated {
+				note = " (as above)"
+			}
+			fmt.Fprintf(out, "%s%s%s%s%s\n", indent, below, childMark, child.Digest, note)
 			drawReferrers(out, child, indent+below+childBelow)
 		}
 	}
