@@ -16,7 +16,7 @@ func TestWithoutConfiguration(t *testing.T) {
 		Driver: harness.InMemory, Args: []string{"serve"},
 		Env: []string{"REGISTRY_HTTP_ADDR=127.0.0.1:0", "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY=" + root},
 	})
-	announcement := r.AwaitLog("storing in")
+	announcement := r.AwaitLog("no configuration given")
 	if !strings.Contains(announcement, "127.0.0.1:0") || !strings.Contains(announcement, root) {
 		t.Errorf("where it listens and stores is told as %q", announcement)
 	}
