@@ -248,20 +248,38 @@ func (m *manifests) Delete(ctx context.Context, d digest.Digest) error {
 	case !isNotFound(err):
 		return fmt.Errorf("reading manifest %s of %s: %w", d, m.name, err)
 	}
-	err := m.ns.index.Delete(ctx, m.name, d, subject, func() error {
-		err := m.ManifestService.Delete(ctx, d)
-		if err == nil || errors.Is(err, distribution.ErrBlobUnknown) {
-			return err
-		}
-		// Another replica may have deleted it, while a descriptor cache still knows it.
-		if there, statErr := m.ns.index.HasRevision(ctx, m.name, d); statErr == nil && !there {
-			return distribution.ErrBlobUnknown
-		}
-		return err
-	})
+	err := m.ns.index.Delete(ctx, m.name, d, subject, func() error { return m.deleteRevision(ctx, d) })
 	if err != nil && !errors.Is(err, distribution.ErrBlobUnknown) && !errors.Is(err, distribution.ErrUnsupported) {
 		// Distribution's handler answers 500 and does not say why.
 		logrus.WithFields(logrus.Fields{"vars.name": m.name, "vars.reference": d}).Errorf("deleting a manifest: %v", err)
+	}
+	return err
+}
+
+// deleteAttempts is how often a delete is tried that another replica gets in the
+// way of, by deleting and pushing the same manifest.
+const deleteAttempts = 3
+
+// deleteRevision lets distribution delete a manifest. One that another replica
+// has deleted is unknown, though a descriptor cache may still know it and the
+// storage driver report it in its own way.
+func (m *manifests) deleteRevision(ctx context.Context, d digest.Digest) error {
+	var err error
+	for range deleteAttempts {
+		err = m.ManifestService.Delete(ctx, d)
+		switch {
+		case err == nil || errors.Is(err, distribution.ErrBlobUnknown):
+			return err
+		case isNotFound(err):
+			return distribution.ErrBlobUnknown
+		}
+		there, statErr := m.ns.index.HasRevision(ctx, m.name, d)
+		if statErr != nil {
+			return err
+		}
+		if !there {
+			return distribution.ErrBlobUnknown
+		}
 	}
 	return err
 }
