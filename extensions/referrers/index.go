@@ -157,19 +157,16 @@ const attempts = 5
 // is durable, and listed by every replica, when Add returns. It costs two storage
 // operations.
 func (x *Index) Add(ctx context.Context, repository string, subject, referrer digest.Digest) error {
-	if err := x.put(ctx, repository, subject, referrer); err != nil {
-		return err
-	}
+	err := x.put(ctx, repository, subject, referrer)
 	// A delete of the same manifest may have come in between, on another replica,
 	// and must not leave a link behind.
-	there, err := x.HasRevision(ctx, repository, referrer)
-	if err != nil {
-		return err
-	}
-	if !there {
+	ctx, cancel := outlive(ctx)
+	defer cancel()
+	there, revisionErr := x.HasRevision(ctx, repository, referrer)
+	if revisionErr == nil && !there {
 		return errors.Join(ErrDeleted{Repository: repository, Manifest: referrer}, x.drop(ctx, repository, subject, referrer))
 	}
-	return nil
+	return errors.Join(err, revisionErr)
 }
 
 // AddNew is Add for a manifest whose bytes were not in the storage before, so
@@ -246,6 +243,8 @@ func (x *Index) Delete(ctx context.Context, repository string, manifest, subject
 	}
 	// A push of the same manifest meanwhile may have linked a revision that is
 	// gone again.
+	ctx, cancel := outlive(ctx)
+	defer cancel()
 	for _, s := range subjects {
 		if _, err := x.driver.Stat(ctx, layout.ReferrerLink(repository, s, manifest)); err == nil {
 			if there, err := x.HasRevision(ctx, repository, manifest); err == nil && !there {
@@ -285,15 +284,20 @@ func (x *Index) drop(ctx context.Context, repository string, subject, referrer d
 	return x.relink(ctx, repository, subject, referrer)
 }
 
-// relinkTimeout is how long putting links back may take after a delete failed,
-// whatever has become of the request.
-const relinkTimeout = 5 * time.Second
+// outliveTimeout is how long the clearing up after a push or delete may take
+// that the client has broken off.
+const outliveTimeout = 5 * time.Second
+
+// outlive is a context for what has to be done whatever becomes of the request.
+func outlive(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), outliveTimeout)
+}
 
 // relinkAll puts back the links of a manifest that could not be deleted. Where
 // that fails as well, the repository counts as not ready, and the manifest as
 // not looked at: the next listing puts the link back first.
 func (x *Index) relinkAll(ctx context.Context, repository string, subjects []digest.Digest, manifest digest.Digest) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), relinkTimeout)
+	ctx, cancel := outlive(ctx)
 	defer cancel()
 	there, err := x.HasRevision(ctx, repository, manifest)
 	if err == nil && !there {
