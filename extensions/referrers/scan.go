@@ -210,6 +210,7 @@ func (s *scanner) readAll(ctx context.Context, list []digest.Digest) error {
 			return err
 		}
 		if len(list) > 0 {
+			s.known.complete = false // the tags come after the manifests
 			if err := s.note(ctx); err != nil {
 				return err
 			}
@@ -305,6 +306,14 @@ func (s *scanner) link(ctx context.Context, subject, referrer digest.Digest) (bo
 // unlink removes the link of a manifest that another program deleted. If the
 // manifest was pushed again meanwhile, the link is put back.
 func (s *scanner) unlink(ctx context.Context, subject, referrer digest.Digest) error {
+	there, err := s.index.HasRevision(ctx, s.repository, referrer)
+	if err != nil {
+		return err
+	}
+	if there { // pushed since the manifests were listed
+		s.known.add(referrer, subject)
+		return nil
+	}
 	if s.write {
 		if err := s.index.drop(ctx, s.repository, subject, referrer); err != nil {
 			return err
