@@ -160,13 +160,17 @@ func (x *Index) Add(ctx context.Context, repository string, subject, referrer di
 	err := x.put(ctx, repository, subject, referrer)
 	// A delete of the same manifest may have come in between, on another replica,
 	// and must not leave a link behind.
-	ctx, cancel := outlive(ctx)
-	defer cancel()
-	there, revisionErr := x.HasRevision(ctx, repository, referrer)
-	if revisionErr == nil && !there {
-		return errors.Join(ErrDeleted{Repository: repository, Manifest: referrer}, x.drop(ctx, repository, subject, referrer))
+	var there bool
+	checkErr := despite(ctx, func(ctx context.Context) (err error) {
+		if there, err = x.HasRevision(ctx, repository, referrer); err != nil || there {
+			return err
+		}
+		return x.drop(ctx, repository, subject, referrer)
+	})
+	if checkErr == nil && !there {
+		return ErrDeleted{Repository: repository, Manifest: referrer}
 	}
-	return errors.Join(err, revisionErr)
+	return errors.Join(err, checkErr)
 }
 
 // AddNew is Add for a manifest whose bytes were not in the storage before, so
@@ -243,13 +247,18 @@ func (x *Index) Delete(ctx context.Context, repository string, manifest, subject
 	}
 	// A push of the same manifest meanwhile may have linked a revision that is
 	// gone again.
-	ctx, cancel := outlive(ctx)
-	defer cancel()
 	for _, s := range subjects {
-		if _, err := x.driver.Stat(ctx, layout.ReferrerLink(repository, s, manifest)); err == nil {
-			if there, err := x.HasRevision(ctx, repository, manifest); err == nil && !there {
-				_ = x.drop(ctx, repository, s, manifest)
+		err := despite(ctx, func(ctx context.Context) error {
+			if linked, err := x.hasLink(ctx, repository, s, manifest); err != nil || !linked {
+				return err
 			}
+			if there, err := x.HasRevision(ctx, repository, manifest); err != nil || there {
+				return err
+			}
+			return x.drop(ctx, repository, s, manifest)
+		})
+		if err != nil {
+			x.options.Observer.Failed(repository, err)
 		}
 	}
 	return nil
@@ -284,34 +293,42 @@ func (x *Index) drop(ctx context.Context, repository string, subject, referrer d
 	return x.relink(ctx, repository, subject, referrer)
 }
 
-// outliveTimeout is how long the clearing up after a push or delete may take
+// clearUpTimeout is how long the clearing up after a push or delete may take
 // that the client has broken off.
-const outliveTimeout = 5 * time.Second
+const clearUpTimeout = time.Second
 
-// outlive is a context for what has to be done whatever becomes of the request.
-func outlive(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), outliveTimeout)
+// despite does what has to be done whatever becomes of the request: if that ends
+// meanwhile, it is tried once more.
+func despite(ctx context.Context, do func(context.Context) error) error {
+	err := do(ctx)
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), clearUpTimeout)
+	defer cancel()
+	return do(ctx)
 }
 
 // relinkAll puts back the links of a manifest that could not be deleted. Where
 // that fails as well, the repository counts as not ready, and the manifest as
 // not looked at: the next listing puts the link back first.
 func (x *Index) relinkAll(ctx context.Context, repository string, subjects []digest.Digest, manifest digest.Digest) {
-	ctx, cancel := outlive(ctx)
-	defer cancel()
-	there, err := x.HasRevision(ctx, repository, manifest)
-	if err == nil && !there {
-		return
-	}
-	x.repos.Invalidate(repository)
+	err := despite(ctx, func(ctx context.Context) error {
+		there, err := x.HasRevision(ctx, repository, manifest)
+		if err == nil && !there {
+			return nil
+		}
+		x.repos.Invalidate(repository)
+		if err != nil {
+			return err
+		}
+		for _, s := range subjects {
+			err = errors.Join(err, x.put(ctx, repository, s, manifest))
+		}
+		return err
+	})
 	if err != nil {
 		x.options.Observer.Failed(repository, err)
-		return
-	}
-	for _, s := range subjects {
-		if err := x.put(ctx, repository, s, manifest); err != nil {
-			x.options.Observer.Failed(repository, err)
-		}
 	}
 }
 
