@@ -11,7 +11,7 @@ LDFLAGS := -s -w -X $(PACKAGE)/registry.version=$(VERSION)
 CA_CERTIFICATES ?= /etc/ssl/certs/ca-certificates.crt
 IMAGE ?= oras-distribution/registry:$(VERSION)
 
-# How long `make fuzz` spends on each target, and how long `make soak` runs.
+# How long `make fuzz` spends on each target (or how many inputs it tries: 20000x), and how long `make soak` runs.
 FUZZTIME ?= 1m
 SOAKTIME ?= 5m
 
@@ -41,7 +41,7 @@ run: build ## start a registry on 127.0.0.1:5000 that stores in ./registry-data
 test: ## run all tests that need only Go (the walkthrough also: bash, curl, jq, openssl)
 	go test -timeout 30m ./test/pinned # builds the clients, which takes minutes the first time
 	go test -timeout 20m ./...
-	$(MAKE) --no-print-directory fuzz FUZZTIME=3s
+	$(MAKE) --no-print-directory fuzz FUZZTIME=20000x
 
 .PHONY: e2e
 e2e: ## run the tests that need Debian and npm packages; installs them if run as root
