@@ -46,6 +46,7 @@ test: ## run all tests that need only Go (the walkthrough also: bash, curl, jq, 
 .PHONY: e2e
 e2e: ## run the tests that need Debian and npm packages; installs them if run as root
 	test/e2e/install
+	CGO_ENABLED=1 go test -race ./extensions/... ./registry # the race detector needs a C compiler
 	PATH=$$PWD/test/e2e/node_modules/.bin:$$PATH go test -timeout 20m -tags e2e $(E2E)
 
 .PHONY: lint
