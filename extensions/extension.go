@@ -8,7 +8,6 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/distribution/distribution/v3"
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
 
@@ -59,8 +58,6 @@ type Description struct {
 type Services struct {
 	// Referrers answers who refers to a subject.
 	Referrers Lister
-	// Repository opens a repository, with the manifests of all extensions.
-	Repository func(context.Context, reference.Named) (distribution.Repository, error)
 	// Descriptions are those of all extensions.
 	Descriptions []Description
 }

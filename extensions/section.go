@@ -2,7 +2,8 @@ package extensions
 
 import (
 	"fmt"
-	"sort"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 )
@@ -38,16 +39,6 @@ func NewSection(path string, value any) *Section {
 // Section is the section below key.
 func (s *Section) Section(key string) *Section {
 	return NewSection(s.at(key), s.take(key))
-}
-
-// Keys are the keys that are there, sorted.
-func (s *Section) Keys() []string {
-	keys := make([]string, 0, len(s.values))
-	for key := range s.values {
-		keys = append(keys, key)
-	}
-	sort.Strings(keys)
-	return keys
 }
 
 // Bool is the truth value at key, or the default.
@@ -93,7 +84,7 @@ func (s *Section) Strings(key string, allowed ...string) []string {
 	texts := make([]string, 0, len(list))
 	for i, item := range list {
 		text := fmt.Sprint(item)
-		if !contains(allowed, text) {
+		if !slices.Contains(allowed, text) {
 			s.fail(fmt.Sprintf("%s[%d]", key, i), "%q is unknown; known: %s", text, strings.Join(allowed, ", "))
 		}
 		texts = append(texts, text)
@@ -101,15 +92,12 @@ func (s *Section) Strings(key string, allowed ...string) []string {
 	return texts
 }
 
-// Has reports whether key is given.
-func (s *Section) Has(key string) bool { return s.values[key] != nil }
-
 // Err is the first thing that is wrong, or an unknown key.
 func (s *Section) Err() error {
 	if s.err != nil {
 		return s.err
 	}
-	for _, key := range s.Keys() {
+	for _, key := range slices.Sorted(maps.Keys(s.values)) {
 		if !s.asked[key] {
 			return fmt.Errorf("%s: unknown key", s.at(key))
 		}
@@ -140,13 +128,4 @@ func get[T any](s *Section, key, what string) (value T, ok bool) {
 		s.fail(key, "must be %s, not %v", what, raw)
 	}
 	return value, ok
-}
-
-func contains(list []string, text string) bool {
-	for _, item := range list {
-		if item == text {
-			return true
-		}
-	}
-	return false
 }

@@ -47,7 +47,7 @@ func (i *instance) handler(next http.Handler) http.Handler {
 		return rt.next
 	}
 	rt.controller = i.accessController()
-	services := extensions.Services{Referrers: i.index, Repository: i.namespace.Repository, Descriptions: i.descriptions()}
+	services := extensions.Services{Referrers: i.index, Descriptions: i.descriptions()}
 	for _, e := range i.extensions {
 		if r, ok := e.(extensions.Router); ok {
 			for _, route := range r.Routes(services) {

@@ -120,11 +120,7 @@ func (w *derivedWriter) listed(key setKey, fresh summary) {
 		w.listing[key] = summary{}
 	}
 	maps.Copy(w.listing[key], fresh)
-	size := 0
-	for _, r := range fresh {
-		size += len(r.content)
-	}
-	w.grow(size)
+	w.grow(fresh.size())
 }
 
 // grow counts what is waiting; the caller holds the lock.
@@ -200,10 +196,7 @@ func (w *derivedWriter) flush(ctx context.Context, all bool) error {
 	}
 	for key, fresh := range listings {
 		do(key.repository, func() error {
-			size := 0
-			for _, r := range fresh {
-				size += len(r.content)
-			}
+			size := fresh.size()
 			if set, ok := w.index.sets.GetIfPresent(key); ok {
 				size += len(set.Referrers) * 1024
 			}

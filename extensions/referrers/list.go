@@ -240,6 +240,11 @@ func (r *resolution) take(d digest.Digest, record record) {
 		r.skip(r.refused, d, err)
 		return
 	}
+	r.accept(referrer, record)
+}
+
+// accept adds a referrer that was read from a record.
+func (r *resolution) accept(referrer *Referrer, record record) {
 	if !referrer.dated() {
 		referrer.Pushed = record.pushed
 	}
@@ -277,15 +282,19 @@ func (r *resolution) read(ctx context.Context, d digest.Digest) error {
 	}
 	record := record{content: content}
 	referrer, err := describe(d, r.key.subject, content, x.options.MaxAnnotations)
-	if err == nil && !referrer.dated() {
-		if record.pushed, err = r.pushed(ctx, d); isNotFound(err) {
-			r.skip(r.pending, d, errNoRevision) // deleted this moment
-			return nil
-		} else if err != nil {
-			return err
+	if err != nil {
+		r.skip(r.refused, d, err)
+	} else {
+		if !referrer.dated() {
+			if record.pushed, err = r.pushed(ctx, d); isNotFound(err) {
+				r.skip(r.pending, d, errNoRevision) // deleted this moment
+				return nil
+			} else if err != nil {
+				return err
+			}
 		}
+		r.accept(referrer, record)
 	}
-	r.take(d, record)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.fresh[d] = record

@@ -27,6 +27,14 @@ type record struct {
 	pushed  time.Time
 }
 
+// size is how many bytes of manifests s holds.
+func (s summary) size() (size int) {
+	for _, r := range s {
+		size += len(r.content)
+	}
+	return size
+}
+
 const summaryMagic = "referrers/1\n"
 
 // encode writes, after the magic line, for each manifest a line with the hex
