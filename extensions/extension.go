@@ -21,7 +21,8 @@ type Extension interface {
 	// Name is the extension's key below `extensions:` in the configuration.
 	Name() string
 	// Configure reads the extension's section, which is empty where there is none.
-	// A key that it does not ask for is refused by the caller.
+	// The key `enabled` has been read by the registry, which leaves an extension
+	// out that is not. A key that nobody asks for is refused.
 	Configure(section *Section) error
 }
 

@@ -3,6 +3,7 @@ package registry
 import (
 	"bytes"
 	_ "embed"
+	"errors"
 	"fmt"
 	"os"
 	"reflect"
@@ -100,16 +101,21 @@ func recovered(err *error) {
 }
 
 // configure hands each extension its section and reads that of the index, which
-// they share. What nobody asked for is refused.
-func configure(config *Configuration, list []extensions.Extension) (referrers.Options, error) {
+// they share. What nobody asked for is refused. It returns the extensions that
+// are enabled.
+func configure(config *Configuration, list []extensions.Extension) (enabled []extensions.Extension, options referrers.Options, err error) {
 	root := extensions.NewSection("extensions", config.Extensions)
 	for _, e := range list {
-		if err := e.Configure(root.Section(e.Name())); err != nil {
-			return referrers.Options{}, err
+		section := root.Section(e.Name())
+		if section.Bool("enabled", true) {
+			enabled = append(enabled, e)
+		}
+		if err := e.Configure(section); err != nil {
+			return nil, options, err
 		}
 	}
 	section := root.Section("referrers")
-	options := referrers.Options{
+	options = referrers.Options{
 		CacheSize:      section.Int("cachesize", referrers.DefaultCacheSize, 1),
 		Concurrency:    section.Int("concurrency", referrers.DefaultConcurrency, 1),
 		Wait:           section.Duration("wait", referrers.DefaultWait),
@@ -117,10 +123,7 @@ func configure(config *Configuration, list []extensions.Extension) (referrers.Op
 		Background:     section.Bool("background", true),
 		ReadOnly:       readOnly(config.Stock),
 	}
-	if err := section.Err(); err != nil {
-		return referrers.Options{}, err
-	}
-	return options, root.Err()
+	return enabled, options, errors.Join(section.Err(), root.Err())
 }
 
 // readOnly is the switch `storage.maintenance.readonly.enabled`.

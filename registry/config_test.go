@@ -23,7 +23,7 @@ func configured(text string) error {
 	if err != nil {
 		return err
 	}
-	_, err = configure(config, []extensions.Extension{oras.New(), oci.New()})
+	_, _, err = configure(config, []extensions.Extension{oras.New(), oci.New()})
 	return err
 }
 
@@ -95,13 +95,12 @@ func TestEnvironment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := oras.New()
-	options, err := configure(config, []extensions.Extension{o, oci.New()})
+	enabled, options, err := configure(config, []extensions.Extension{oras.New(), oci.New()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if options.Concurrency != 7 || len(o.ManifestTypes()) != 0 || config.Stock.HTTP.Addr != "127.0.0.1:7" {
-		t.Errorf("concurrency %d, %d types, address %s", options.Concurrency, len(o.ManifestTypes()), config.Stock.HTTP.Addr)
+	if options.Concurrency != 7 || len(enabled) != 1 || enabled[0].Name() != "oci" || config.Stock.HTTP.Addr != "127.0.0.1:7" {
+		t.Errorf("concurrency %d, extensions %v, address %s", options.Concurrency, enabled, config.Stock.HTTP.Addr)
 	}
 	t.Setenv("REGISTRY_EXTENSIONS_ORAS_ENABELD", "true")
 	if err := configured(minimal); err == nil || !strings.Contains(err.Error(), "extensions.oras.enabeld: unknown key") {

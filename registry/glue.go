@@ -69,12 +69,12 @@ type instance struct {
 // install enters the extensions into a configuration: a registry that is made of
 // it afterwards has them.
 func install(config *Configuration, list []extensions.Extension) (*instance, error) {
-	options, err := configure(config, list)
+	enabled, options, err := configure(config, list)
 	if err != nil {
 		return nil, err
 	}
 	options.Observer = newObserver(config.Stock.HTTP.Debug.Prometheus.Enabled)
-	i := &instance{config: config.Stock, extensions: list, options: options}
+	i := &instance{config: config.Stock, extensions: enabled, options: options}
 	if err := register(); err != nil {
 		return nil, err
 	}

@@ -42,7 +42,7 @@ func openTree(ctx context.Context, path string, list []extensions.Extension, rea
 	if err != nil {
 		return nil, err
 	}
-	options, err := configure(config, list)
+	_, options, err := configure(config, list)
 	if err != nil {
 		return nil, fmt.Errorf("configuration %s: %w", path, err)
 	}

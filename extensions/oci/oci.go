@@ -17,7 +17,7 @@ import (
 )
 
 // Extension implements extensions.Extension.
-type Extension struct{ enabled bool }
+type Extension struct{}
 
 // New makes the extension.
 func New() *Extension { return &Extension{} }
@@ -25,27 +25,20 @@ func New() *Extension { return &Extension{} }
 // Name implements extensions.Extension.
 func (*Extension) Name() string { return "oci" }
 
-// Configure implements extensions.Extension. Beside `enabled` it takes the form
+// Configure implements extensions.Extension. It takes the form
 // that the ORAS project's fork used, `ext: [discover]`.
-func (e *Extension) Configure(section *extensions.Section) error {
+func (*Extension) Configure(section *extensions.Section) error {
 	section.Strings("ext", "discover")
-	e.enabled = section.Bool("enabled", true)
 	return section.Err()
 }
 
 // ManifestTypes implements extensions.ManifestTyper.
-func (e *Extension) ManifestTypes() []manifest.Artifact {
-	if !e.enabled {
-		return nil
-	}
+func (*Extension) ManifestTypes() []manifest.Artifact {
 	return []manifest.Artifact{artifact}
 }
 
 // Routes implements extensions.Router.
-func (e *Extension) Routes(services extensions.Services) []extensions.Route {
-	if !e.enabled {
-		return nil
-	}
+func (*Extension) Routes(services extensions.Services) []extensions.Route {
 	discovery := serveDiscovery(services.Descriptions)
 	return []extensions.Route{
 		{
@@ -61,10 +54,7 @@ func (e *Extension) Routes(services extensions.Services) []extensions.Route {
 }
 
 // Descriptions implements extensions.Describer.
-func (e *Extension) Descriptions() []extensions.Description {
-	if !e.enabled {
-		return nil
-	}
+func (*Extension) Descriptions() []extensions.Description {
 	return []extensions.Description{{
 		Name:        "_oci",
 		URL:         "https://github.com/opencontainers/distribution-spec/tree/main/extensions",

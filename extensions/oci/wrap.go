@@ -13,10 +13,7 @@ import (
 // routes what it lacks of distribution-spec v1.1: the OCI-Subject header of a push
 // ("Pushing Manifests with Subject"), and an answer to a pull that states no
 // media type, which distribution refuses for OCI manifests.
-func (e *Extension) Wrap(next http.Handler) http.Handler {
-	if !e.enabled {
-		return next
-	}
+func (*Extension) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if isManifest(r.URL.Path) {
 			switch r.Method {
