@@ -31,77 +31,63 @@ func push(tb testing.TB, client *http.Client, url string, content []byte) {
 	}
 }
 
-// servers is the registry and distribution alone, on trees of the same content.
-func servers(b *testing.B, seed func(root string)) map[string]*httptest.Server {
+// sides is the registry and distribution alone, on trees of the same content.
+type sides struct{ ours, stock *httptest.Server }
+
+func newSides(b *testing.B, seed func(root string)) sides {
 	ours, stock := b.TempDir(), b.TempDir()
 	seed(ours)
 	seed(stock)
-	return map[string]*httptest.Server{"registry": serveOurs(b, ours), "stock": serveStock(b, stock)}
+	return sides{serveOurs(b, ours), serveStock(b, stock)}
+}
+
+// duel sends both the same requests. The i-th request of each is the same.
+func (s sides) duel(b *testing.B, request func(client *http.Client, server string, i int)) {
+	side := func(server *httptest.Server) func(int) {
+		var next atomic.Int64
+		var list [clients]*http.Client
+		for i := range list {
+			list[i] = newClient()
+		}
+		return func(client int) { request(list[client], server.URL, int(next.Add(1))) }
+	}
+	duel(b, side(s.ours), side(s.stock))
 }
 
 // BenchmarkPushReferrer pushes manifests with a subject, with four clients, when
 // the subject has n of them already.
 func BenchmarkPushReferrer(b *testing.B) {
 	for _, n := range []int{1, 3000} {
-		var subject digest.Digest
-		both := servers(b, func(root string) { subject = seed(b, root, "bench/push", n) })
-		config := digest.FromString("{}")
-		for _, by := range []string{"stock", "registry"} {
-			var next atomic.Int64
-			next.Store(1_000_000)
-			b.Run(fmt.Sprintf("referrers=%d/by=%s", n, by), func(b *testing.B) {
-				pushAll(b, both[by].URL+"/v2/bench/push/manifests/", func() []byte {
-					return manifestOf(b, config, subject, int(next.Add(1)))
-				})
-			})
-		}
-	}
-}
-
-// BenchmarkPushImage pushes manifests without a subject, with four clients.
-func BenchmarkPushImage(b *testing.B) {
-	both := servers(b, func(root string) { storeConfig(b, newDriver(root), "bench/image") })
-	config := digest.FromString("{}")
-	for _, by := range []string{"stock", "registry"} {
-		var next atomic.Int64
-		b.Run("by="+by, func(b *testing.B) {
-			pushAll(b, both[by].URL+"/v2/bench/image/manifests/", func() []byte {
-				return manifestOf(b, config, "", int(next.Add(1)))
+		b.Run(fmt.Sprintf("referrers=%d", n), func(b *testing.B) {
+			var subject digest.Digest
+			both := newSides(b, func(root string) { subject = seed(b, root, "bench/push", n) })
+			config := digest.FromString("{}")
+			both.duel(b, func(client *http.Client, server string, i int) {
+				push(b, client, server+"/v2/bench/push/manifests/", manifestOf(b, config, subject, 1_000_000+i))
 			})
 		})
 	}
 }
 
-func pushAll(b *testing.B, url string, manifest func() []byte) {
-	b.SetParallelism(2)
-	b.RunParallel(func(pb *testing.PB) {
-		client := newClient()
-		for pb.Next() {
-			push(b, client, url, manifest())
-		}
+// BenchmarkPushImage pushes manifests without a subject.
+func BenchmarkPushImage(b *testing.B) {
+	both := newSides(b, func(root string) { storeConfig(b, newDriver(root), "bench/image") })
+	config := digest.FromString("{}")
+	both.duel(b, func(client *http.Client, server string, i int) {
+		push(b, client, server+"/v2/bench/image/manifests/", manifestOf(b, config, "", i))
 	})
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "req/s")
 }
 
-// BenchmarkPullImage pulls one manifest by digest, with four clients.
+// BenchmarkPullImage pulls one manifest by digest.
 func BenchmarkPullImage(b *testing.B) {
 	var image digest.Digest
-	both := servers(b, func(root string) {
+	both := newSides(b, func(root string) {
 		driver := newDriver(root)
 		image = storeManifest(b, driver, "bench/image", manifestOf(b, storeConfig(b, driver, "bench/image"), "", 0))
 	})
-	for _, by := range []string{"stock", "registry"} {
-		b.Run("by="+by, func(b *testing.B) {
-			b.SetParallelism(2)
-			b.RunParallel(func(pb *testing.PB) {
-				client := newClient()
-				for pb.Next() {
-					pull(b, client, both[by].URL+"/v2/bench/image/manifests/"+image.String())
-				}
-			})
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "req/s")
-		})
-	}
+	both.duel(b, func(client *http.Client, server string, _ int) {
+		pull(b, client, server+"/v2/bench/image/manifests/"+image.String())
+	})
 }
 
 func pull(tb testing.TB, client *http.Client, url string) {
