@@ -61,10 +61,17 @@ func (w *derivedWriter) start(x *Index) {
 			case <-w.wake:
 			case <-timer.C:
 			}
-			_ = w.flush(x.ctx, false)
+			w.flushDue()
 			timer.Reset(flushAfter)
 		}
 	}()
+}
+
+// flushDue writes what may be written now. A storage that answers no more ends it.
+func (w *derivedWriter) flushDue() {
+	ctx, cancel := context.WithTimeout(w.index.ctx, stallTimeout)
+	defer cancel()
+	_ = w.flush(ctx, false) // the Observer has been told
 }
 
 func (w *derivedWriter) stop(ctx context.Context) error {
