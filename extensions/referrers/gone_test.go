@@ -68,3 +68,61 @@ func (t tree) look(test *testing.T, readOnly bool, want []digest.Digest) {
 		test.Fatal(err)
 	}
 }
+
+// A link that is gone although its manifest is there, as after a power failure or
+// a delete that was cut off, is made again, whatever was noted.
+func TestLost(t *testing.T) {
+	t.Parallel()
+	for name, store := range stores() {
+		for _, readOnly := range []bool{false, true} {
+			for _, all := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s/read-only %v/all %v", name, readOnly, all), func(t *testing.T) {
+					t.Parallel()
+					tree := tree{t, store(t)}
+					list := tree.listed(t, 5)
+					lost := list[1:3]
+					if all {
+						lost = list
+					}
+					for _, d := range lost {
+						tree.remove(layout.Referrer(repository, subject.Digest, d))
+					}
+					tree.look(t, readOnly, list)
+					tree.look(t, false, list)
+					for _, d := range lost {
+						if _, err := tree.Stat(t.Context(), layout.ReferrerLink(repository, subject.Digest, d)); err != nil {
+							t.Errorf("not linked again: %v", err)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+// What was noted before a delete is no reason to miss what a stock registry
+// pushes after it.
+func TestStaleNote(t *testing.T) {
+	t.Parallel()
+	for name, store := range stores() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tree := tree{t, store(t)}
+			list := tree.listed(t, 5)
+			noted, err := tree.GetContent(t.Context(), layout.DerivedRevisions(repository))
+			if err != nil {
+				t.Fatal(err)
+			}
+			x := referrers.New(tree.StorageDriver, referrers.Options{})
+			remove(t, tree, x, list[0])
+			remove(t, tree, x, list[1])
+			expect(t, x, list[2:])
+			if err := x.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			tree.put(layout.DerivedRevisions(repository), string(noted))
+			tree.put(layout.RevisionLink(repository, list[0]), list[0].String())
+			tree.look(t, false, append(list[2:], list[0]))
+		})
+	}
+}

@@ -24,6 +24,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"sync"
 	"time"
 
@@ -50,6 +51,10 @@ type Options struct {
 	ReadOnly bool
 	// Background makes all repositories ready after start: see PrepareAll.
 	Background bool
+	// Link gives a file of the storage a second name, where that can be done: it
+	// fails if the file is not there, and with fs.ErrExist if the name is taken. It
+	// may be nil.
+	Link func(file, name string) error
 	// Observer is told what happens. It may be nil.
 	Observer Observer
 }
@@ -79,6 +84,7 @@ type Index struct {
 	options  Options
 	sets     *otter.Cache[setKey, *Set]
 	repos    *otter.Cache[string, *repoState]
+	contents *otter.Cache[digest.Digest, []byte] // that a scan has read, and a listing may be about to
 	listings flights[setKey, *Set]
 	scans    flights[string, *repoState]
 	derived  derivedWriter
@@ -105,10 +111,6 @@ func (e ErrNotReady) Error() string {
 	return fmt.Sprintf("repository %s is being indexed", e.Repository)
 }
 
-// maxRepositories bounds how many repositories are known to be ready; one that
-// is forgotten costs two storage operations to be known again.
-const maxRepositories = 200_000
-
 // New makes an Index over a storage driver. Close ends its work.
 func New(driver storagedriver.StorageDriver, options Options) *Index {
 	setDefault(&options.CacheSize, DefaultCacheSize)
@@ -121,11 +123,19 @@ func New(driver storagedriver.StorageDriver, options Options) *Index {
 	x := &Index{driver: driver, options: options}
 	x.ctx, x.cancel = context.WithCancel(context.Background())
 	x.scans.detached = true
+	contents := options.CacheSize / 8
 	x.sets = otter.Must(&otter.Options[setKey, *Set]{
-		MaximumWeight: uint64(options.CacheSize),
+		MaximumWeight: uint64(options.CacheSize - contents),
 		Weigher:       func(_ setKey, set *Set) uint32 { return set.weight },
 	})
-	x.repos = otter.Must(&otter.Options[string, *repoState]{MaximumSize: maxRepositories})
+	x.contents = otter.Must(&otter.Options[digest.Digest, []byte]{
+		MaximumWeight: uint64(contents),
+		Weigher:       func(_ digest.Digest, content []byte) uint32 { return uint32(len(content)) + 256 },
+	})
+	x.repos = otter.Must(&otter.Options[string, *repoState]{ // one that is forgotten costs two storage operations
+		MaximumWeight: uint64(options.CacheSize),
+		Weigher:       func(_ string, state *repoState) uint32 { return state.weight() },
+	})
 	x.derived.start(x)
 	return x
 }
@@ -154,9 +164,12 @@ func (x *Index) Close(ctx context.Context) error {
 const attempts = 5
 
 // Add records that referrer, a manifest of the repository, refers to subject. It
-// is durable, and listed by every replica, when Add returns. It costs two storage
-// operations.
+// is listed by every replica when Add returns. It costs two storage operations,
+// or one where files can have two names.
 func (x *Index) Add(ctx context.Context, repository string, subject, referrer digest.Digest) error {
+	if x.alias(ctx, repository, subject, referrer) {
+		return nil
+	}
 	err := x.put(ctx, repository, subject, referrer)
 	// A delete of the same manifest may have come in between, on another replica,
 	// and must not leave a link behind.
@@ -173,9 +186,28 @@ func (x *Index) Add(ctx context.Context, repository string, subject, referrer di
 	return errors.Join(err, checkErr)
 }
 
+// alias makes the link a second name of the revision's own, which says the same.
+// That does not wait for the disk: a link that is lost with the power is missed
+// by the next process, which makes it again (see repoState.noted). And it takes a
+// revision that is there, so that no delete meanwhile can leave a link behind.
+func (x *Index) alias(ctx context.Context, repository string, subject, referrer digest.Digest) bool {
+	if x.options.Link == nil || ctx.Err() != nil {
+		return false
+	}
+	err := x.options.Link(layout.RevisionLink(repository, referrer), layout.ReferrerLink(repository, subject, referrer))
+	if errors.Is(err, fs.ErrExist) { // from an earlier push, and perhaps torn
+		there, statErr := x.hasLink(ctx, repository, subject, referrer)
+		return there && statErr == nil
+	}
+	return err == nil
+}
+
 // AddNew is Add for a manifest whose bytes were not in the storage before, so
 // that nobody can be deleting it. It costs one storage operation.
 func (x *Index) AddNew(ctx context.Context, repository string, subject, referrer digest.Digest) error {
+	if x.alias(ctx, repository, subject, referrer) {
+		return nil
+	}
 	return x.put(ctx, repository, subject, referrer)
 }
 

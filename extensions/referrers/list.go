@@ -132,6 +132,14 @@ func (x *Index) loadCold(ctx context.Context, key setKey, state *repoState, know
 	if state == nil {
 		state = made
 	}
+	restored, err := x.restore(ctx, key, state, links)
+	if err == nil && restored {
+		links, err = x.links(ctx, key, state)
+	}
+	if err != nil {
+		return nil, err
+	}
+	state.checked(key.subject)
 	if state.unsure {
 		stored = nil
 	}
@@ -153,12 +161,7 @@ func (x *Index) links(ctx context.Context, key setKey, state *repoState) ([]stri
 		}
 	}
 	if state != nil {
-		for _, d := range state.overlay[key.subject] {
-			links = append(links, d.Encoded())
-		}
-		for _, d := range state.removed[key.subject] {
-			links = slices.DeleteFunc(links, func(hex string) bool { return hex == d.Encoded() })
-		}
+		links = state.patch(key.subject, links)
 	}
 	if !slices.IsSorted(links) {
 		slices.Sort(links)
@@ -272,7 +275,10 @@ func (r *resolution) read(ctx context.Context, d digest.Digest) error {
 		r.skip(r.pending, d, errNoRevision)
 		return nil
 	}
-	content, err := x.content(ctx, d)
+	content, scanned := x.contents.Invalidate(d)
+	if !scanned {
+		content, err = x.content(ctx, d)
+	}
 	switch {
 	case errors.Is(err, errNoContent) || errors.Is(err, errCorrupt):
 		r.skip(r.pending, d, err)

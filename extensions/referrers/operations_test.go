@@ -118,6 +118,37 @@ func TestOneOperation(t *testing.T) {
 	})
 }
 
+// The first listing of a tree that was never indexed reads each manifest once.
+func TestNeverIndexed(t *testing.T) {
+	t.Parallel()
+	for name, store := range stores() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			driver := faultdriver.New(store(t))
+			tree := tree{t, driver}
+			for i := range 50 {
+				tree.store(repository, artifact(i))
+				tree.store(repository, other(i))
+			}
+			driver.Reset()
+			if n := len(list(t, open(t, driver, referrers.Options{}))); n != 50 {
+				t.Errorf("listed are %d", n)
+			}
+			reads := map[string]int{}
+			for _, o := range driver.Operations() {
+				if o.Method == "GetContent" && strings.HasPrefix(o.Path, layout.Blobs) {
+					if reads[o.Path]++; reads[o.Path] > 1 {
+						t.Errorf("%s is read more than once", o.Path)
+					}
+				}
+			}
+			if len(reads) != 100 {
+				t.Errorf("%d manifests are read", len(reads))
+			}
+		})
+	}
+}
+
 // Whoever asks at the same time shares the work.
 func TestShared(t *testing.T) {
 	t.Parallel()

@@ -14,26 +14,6 @@ import (
 	"github.com/oras-distribution/registry/extensions/manifest"
 )
 
-// repoState is what is known of a repository that is ready.
-type repoState struct {
-	// changed says that links were made or removed to get there.
-	changed bool
-	// overlay is the links that read-only mode forbids to write, removed those
-	// that it forbids to remove, both by subject.
-	overlay, removed map[digest.Digest][]digest.Digest
-	// unsure says that it was not known which manifests had been there before: the
-	// summaries may have some that another program deleted.
-	unsure bool
-}
-
-// keep adds a link to one of the maps.
-func keep(links *map[digest.Digest][]digest.Digest, subject, referrer digest.Digest) {
-	if *links == nil {
-		*links = map[digest.Digest][]digest.Digest{}
-	}
-	(*links)[subject] = append((*links)[subject], referrer)
-}
-
 // ScanResult is what looking at the manifests of a repository came to.
 type ScanResult struct {
 	// Revisions is how many manifests the repository has, Read how many of them had
@@ -142,6 +122,7 @@ func (s *scanner) run(ctx context.Context) (found bool, err error) {
 	}
 	s.result.Revisions = len(s.present)
 	fresh, gone := s.compare()
+	s.state.noted = noteLinks(s.known)
 	if err := s.readAll(ctx, fresh); err != nil {
 		return false, err
 	}
@@ -242,6 +223,7 @@ func (s *scanner) read(ctx context.Context, d digest.Digest) error {
 		if linked, err := s.link(ctx, subject, d); err != nil || !linked {
 			return err
 		}
+		x.contents.Set(d, content)
 	}
 	s.count(func() {
 		s.result.Read++
@@ -297,7 +279,7 @@ func (s *scanner) link(ctx context.Context, subject, referrer digest.Digest) (bo
 		s.result.Added++
 		s.state.changed = true
 		if !s.write {
-			keep(&s.state.overlay, subject, referrer)
+			s.state.add(subject, referrer)
 		}
 	})
 	return true, nil
@@ -319,7 +301,7 @@ func (s *scanner) unlink(ctx context.Context, subject, referrer digest.Digest) e
 			return err
 		}
 	} else {
-		keep(&s.state.removed, subject, referrer)
+		s.state.remove(subject, referrer)
 	}
 	s.index.options.Observer.Skipped(s.repository, subject, referrer, errGone)
 	s.result.Removed++

@@ -8,9 +8,12 @@ import (
 	"errors"
 	"flag"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -18,6 +21,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opencontainers/go-digest"
+
+	"github.com/oras-distribution/registry/extensions/layout"
 	"github.com/oras-distribution/registry/test/harness"
 	"github.com/oras-distribution/registry/test/load"
 )
@@ -37,9 +43,9 @@ const perTree = 20
 
 // tally is what happened in all rounds.
 type tally struct {
-	kills, repeated, listed, pulled int
-	counts                          load.Counts
-	faults, verified                int
+	kills, lost, repeated, listed, pulled int
+	counts                                load.Counts
+	faults, verified                      int
 }
 
 func TestWhatWasAcknowledgedOutlivesSIGKILL(t *testing.T) {
@@ -48,8 +54,8 @@ func TestWhatWasAcknowledgedOutlivesSIGKILL(t *testing.T) {
 		onOneTree(t, min(perTree, *rounds-sum.kills), &sum)
 	}
 	t.Logf("%d kills; %d pushes and %d deletions acknowledged; %d requests cut off and repeated; "+
-		"%d referrers listed and %d manifests pulled afterwards; verified %d times, which found %d faults before a repair",
-		sum.kills, sum.counts.Pushes, sum.counts.Deletes, sum.repeated, sum.listed, sum.pulled, sum.verified, sum.faults)
+		"%d links lost with the power; %d referrers listed and %d manifests pulled afterwards; verified %d times, which found %d faults before a repair",
+		sum.kills, sum.counts.Pushes, sum.counts.Deletes, sum.repeated, sum.lost, sum.listed, sum.pulled, sum.verified, sum.faults)
 }
 
 func onOneTree(t *testing.T, kills int, sum *tally) {
@@ -61,6 +67,9 @@ func onOneTree(t *testing.T, kills int, sum *tally) {
 		r.Kill()
 		wait()
 		sum.kills++
+		if round%2 == 1 {
+			sum.lost += losePower(t, r, repo)
+		}
 		if round%4 == 0 {
 			sum.faults += repair(t, r)
 			sum.verified++
@@ -87,6 +96,29 @@ func onOneTree(t *testing.T, kills int, sum *tally) {
 	counts := repo.Ledger.Counts()
 	sum.counts.Pushes += counts.Pushes
 	sum.counts.Deletes += counts.Deletes
+}
+
+// losePower removes some links of the index, which do not wait for the disk as all
+// else does, and returns how many.
+func losePower(t *testing.T, r *harness.Registry, repo *load.Repository) (lost int) {
+	t.Helper()
+	for _, subject := range repo.Subjects {
+		folder := filepath.Join(r.Root, layout.Referrers(repo.Name, subject.Digest, digest.Canonical))
+		entries, err := os.ReadDir(folder)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		for _, link := range entries {
+			if rand.IntN(4) > 0 {
+				continue
+			}
+			if err := os.RemoveAll(filepath.Join(folder, link.Name())); err != nil {
+				t.Fatal(err)
+			}
+			lost++
+		}
+	}
+	return lost
 }
 
 var faults = regexp.MustCompile(`(\d+) faults, (\d+) of them repaired`)
