@@ -42,7 +42,7 @@ func (i *instance) handler(next http.Handler) http.Handler {
 			next = wrapper.Wrap(next)
 		}
 	}
-	rt := &router{instance: i, next: recovering(next)}
+	rt := &router{instance: i, next: recovering(guarded(next))}
 	if i.isProxy() {
 		return rt.next
 	}

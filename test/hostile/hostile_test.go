@@ -166,6 +166,9 @@ func exchange(t *testing.T, addr, request string) string {
 		t.Fatal(err)
 	}
 	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := conn.Write([]byte(request)); err != nil {
 		t.Fatal(err)
 	}
