@@ -25,6 +25,9 @@ E2E := $(shell grep -rl --include='*_test.go' '^//go:build e2e' test | xargs -r 
 # The linters, pinned in tools/go.mod. $(1) leads to the project's folder.
 golangci = go tool -modfile=$(1)tools/go.mod golangci-lint
 
+# Govulncheck and its database, pinned in a module that nothing is built of.
+VULNCHECK := tools/vulncheck/go.mod
+
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,9 +53,16 @@ e2e: ## run the tests that need Debian and npm packages; installs them if run as
 	PATH=$$PWD/test/e2e/node_modules/.bin:$$PATH go test -timeout 20m -tags e2e $(E2E)
 
 .PHONY: lint
-lint: ## run the linters and check formatting
+lint: vulncheck ## run the linters, check formatting and look for known vulnerabilities
 	$(call golangci,) run
 	for module in $(MODULES); do (cd $$module; pwd; $(call golangci,../../) run --config ../../.golangci.yml); done
+
+.PHONY: vulncheck
+vulncheck: ## look for known vulnerabilities that docs/vulnerabilities.md does not explain
+	go mod download -modfile=$(VULNCHECK) golang.org/x/vulndb
+	database=$$(go list -modfile=$(VULNCHECK) -m -f '{{.Dir}}' golang.org/x/vulndb); \
+	go tool -modfile=$(VULNCHECK) govulncheck -db "file://$$database/data/osv" -format json ./cmd/... | \
+		go run ./test/vulnerabilities "$$(go list -m -f '{{.GoVersion}}')" docs/vulnerabilities.md
 
 .PHONY: format
 format: ## format all Go files as lint wants them
