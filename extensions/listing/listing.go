@@ -8,7 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -107,14 +107,18 @@ func (v *View) ordered(set *referrers.Set) []placed {
 				list = append(list, placed{v.Position(r), r})
 			}
 		}
-		sort.Slice(list, func(i, j int) bool { return list[i].before(list[j]) })
+		slices.SortFunc(list, placed.compare)
 		return list, 0
 	}).([]placed)
 }
 
 func (v *View) makePage(list []placed, q query) *page {
 	if q.after != nil {
-		list = list[sort.Search(len(list), func(i int) bool { return q.after.before(list[i]) }):]
+		i, found := slices.BinarySearchFunc(list, *q.after, placed.compare)
+		if found {
+			i++
+		}
+		list = list[i:]
 	}
 	body := append(make([]byte, 0, min(MaxBytes, 512*len(list)+256)), v.Head...)
 	p := &page{}

@@ -215,10 +215,11 @@ func TestPositionOfDistantTimes(t *testing.T) {
 	}
 	r := &referrers.Referrer{Digest: digest.FromString("x")}
 	for i := 1; i < len(times); i++ {
-		if !(placed{At(times[i-1]), r}).before(placed{At(times[i]), r}) || !(placed{Before(times[i]), r}).before(placed{Before(times[i-1]), r}) {
+		before := func(a, b Position) bool { return placed{a, r}.compare(placed{b, r}) < 0 }
+		if !before(At(times[i-1]), At(times[i])) || !before(Before(times[i]), Before(times[i-1])) {
 			t.Errorf("%v and %v are in the wrong order", times[i-1], times[i])
 		}
-		if !(placed{Before(times[i]), r}).before(placed{Last, r}) {
+		if !before(Before(times[i]), Last) {
 			t.Errorf("%v is not before the last", times[i])
 		}
 	}

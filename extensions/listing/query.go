@@ -1,6 +1,7 @@
 package listing
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/binary"
 	"math"
@@ -47,14 +48,8 @@ type placed struct {
 	*referrers.Referrer
 }
 
-func (p placed) before(q placed) bool {
-	switch {
-	case p.seconds != q.seconds:
-		return p.seconds < q.seconds
-	case p.nanos != q.nanos:
-		return p.nanos < q.nanos
-	}
-	return p.Digest < q.Digest
+func (p placed) compare(q placed) int {
+	return cmp.Or(cmp.Compare(p.seconds, q.seconds), cmp.Compare(p.nanos, q.nanos), cmp.Compare(p.Digest, q.Digest))
 }
 
 // query is what a request asks of a listing.

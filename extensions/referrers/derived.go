@@ -12,12 +12,12 @@ import (
 )
 
 // How the derived files are written: not before flushAfter, a file not more
-// often than a mebibyte a second, and what is waiting not larger than
+// often than a quarter of a mebibyte a second, and what is waiting not larger than
 // maxWaiting bytes: beyond that it is dropped, to be read again some day.
 const (
 	flushAfter = 2 * time.Second
 	maxWaiting = 256 << 20
-	flushSpeed = 1 << 20
+	flushSpeed = 1 << 18
 )
 
 // derivedWriter gathers what is worth writing to the derived files and writes it

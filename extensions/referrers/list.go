@@ -190,20 +190,26 @@ func (x *Index) resolve(ctx context.Context, key setKey, links []string, at vers
 		list:    make([]*Referrer, 0, len(links)),
 		refused: map[digest.Digest]error{}, pending: map[digest.Digest]error{},
 	}
+	var before []*Referrer // in the order of the links
+	if known != nil {
+		before = known.Referrers
+	}
 	var unknown []digest.Digest
 	for _, hex := range links {
+		for len(before) > 0 && before[0].Digest.Encoded() < hex {
+			before = before[1:]
+		}
+		if len(before) > 0 && before[0].Digest.Encoded() == hex {
+			r.list = append(r.list, before[0])
+			continue
+		}
 		d := digest.NewDigestFromEncoded(digest.Canonical, hex)
-		switch {
-		case known != nil && known.find(d) != nil:
-			r.list = append(r.list, known.find(d))
-		case known != nil && known.refused[d] != nil:
+		if known != nil && known.refused[d] != nil {
 			r.refused[d] = known.refused[d]
-		default:
-			if record, ok := stored[d]; ok {
-				r.take(d, record)
-			} else {
-				unknown = append(unknown, d)
-			}
+		} else if record, ok := stored[d]; ok {
+			r.take(d, record)
+		} else {
+			unknown = append(unknown, d)
 		}
 	}
 	group, groupCtx := errgroup.WithContext(ctx)

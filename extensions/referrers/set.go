@@ -3,7 +3,8 @@ package referrers
 import (
 	"encoding/json"
 	"fmt"
-	"sort"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 	"unique"
@@ -54,7 +55,7 @@ const (
 )
 
 func newSet(list []*Referrer, refused, pending map[digest.Digest]error) *Set {
-	sort.Slice(list, func(i, j int) bool { return list[i].Digest < list[j].Digest })
+	slices.SortFunc(list, func(a, b *Referrer) int { return strings.Compare(string(a.Digest), string(b.Digest)) })
 	weight := 512 + 128*(len(refused)+len(pending))
 	for _, r := range list {
 		weight += entryWeight + len(r.Annotations)
@@ -87,15 +88,6 @@ func (s *Set) Memo(key any, make func() (value any, size int)) any {
 		}
 	}
 	return value
-}
-
-// find is the referrer of that digest, or nil.
-func (s *Set) find(d digest.Digest) *Referrer {
-	i := sort.Search(len(s.Referrers), func(i int) bool { return s.Referrers[i].Digest >= d })
-	if i < len(s.Referrers) && s.Referrers[i].Digest == d {
-		return s.Referrers[i]
-	}
-	return nil
 }
 
 // is reports whether the set is what the links say: the hex digits of the
