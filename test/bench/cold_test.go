@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"testing"
 	"time"
 
@@ -53,8 +54,8 @@ func (s slow) Walk(ctx context.Context, path string, f storagedriver.WalkFn, opt
 }
 
 // BenchmarkColdStart lists a subject for the first time in a process, on a tree
-// of 1,000 subjects with 10 referrers each, in 100 repositories, that was listed before; and
-// again when the process knows it. Each storage operation takes 20 ms longer.
+// of 1,000 subjects with 10 referrers each, in 100 repositories, that was listed before, and
+// again when it knows it. Each storage operation takes 20 ms longer.
 func BenchmarkColdStart(b *testing.B) {
 	const repositories, subjectsEach, referrersEach = 100, 10, 10
 	root := b.TempDir()
@@ -86,25 +87,21 @@ func BenchmarkColdStart(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	b.Run("answer=first", func(b *testing.B) {
-		for i := range b.N {
-			x := referrers.New(slow{driver, 20 * time.Millisecond}, referrers.Options{})
-			list(x, i)
-			b.StopTimer()
-			if err := x.Close(context.Background()); err != nil {
-				b.Fatal(err)
-			}
-			b.StartTimer()
-		}
-	})
-	b.Run("answer=next", func(b *testing.B) {
+	b.ResetTimer()
+	var r rounds
+	for i := range b.N {
 		x := referrers.New(slow{driver, 20 * time.Millisecond}, referrers.Options{})
-		list(x, 0)
-		b.ResetTimer()
-		for range b.N {
-			list(x, 0)
+		took := func() time.Duration {
+			began := time.Now()
+			list(x, i)
+			return time.Since(began)
 		}
-	})
+		r.add(took(), took())
+		if err := x.Close(context.Background()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	r.report(b)
 }
 
 // BenchmarkWalkPages walks 10,000 referrers in pages of 1,000, with four clients.
@@ -115,32 +112,21 @@ func BenchmarkWalkPages(b *testing.B) {
 	server := serveOurs(b, root, limit)
 	first := server.URL + "/v2/bench/pages/referrers/" + subject.String() + "?n=1000"
 	limit.body = body(b, first)
-	b.Run("from=registry", func(b *testing.B) {
-		b.SetParallelism(2)
-		b.RunParallel(func(pb *testing.PB) {
-			client := newClient()
-			for pb.Next() {
-				pages := 0
-				for next := first; next != ""; pages++ {
-					_, next = get(b, client, next)
-				}
-				if pages != 10 {
-					b.Fatalf("%d pages", pages)
-				}
-			}
-		})
-		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "req/s")
-	})
-	b.Run("from=memory", func(b *testing.B) {
-		b.SetParallelism(2)
-		b.RunParallel(func(pb *testing.PB) {
-			client := newClient()
-			for pb.Next() {
-				for range 10 {
-					get(b, client, server.URL+"/v2/bench/pages/memory/x")
-				}
-			}
-		})
-		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "req/s")
+	var list [clients]*http.Client
+	for i := range list {
+		list[i] = newClient()
+	}
+	duel(b, func(client int) {
+		pages := 0
+		for next := first; next != ""; pages++ {
+			_, next = get(b, list[client], next)
+		}
+		if pages != 10 {
+			b.Errorf("%d pages", pages)
+		}
+	}, func(client int) {
+		for range 10 {
+			get(b, list[client], server.URL+"/v2/bench/pages/memory/x")
+		}
 	})
 }

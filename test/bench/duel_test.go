@@ -15,12 +15,10 @@ const (
 
 // duel measures two sides in turns of a few requests, so that whatever else
 // happens on the machine and its disk happens to both. Each side gets b.N
-// requests from four clients, and reports how many it answered a second; the ratio
-// is the median over the rounds of what ours did and the baseline did in the same.
+// requests from four clients.
 func duel(b *testing.B, ours, baseline func(client int)) {
 	b.Helper()
-	var spent [2]time.Duration
-	var ratios []float64
+	var r rounds
 	for done := 0; done < b.N; done += turn {
 		var took [2]time.Duration
 		sides := []int{0, 1}
@@ -31,15 +29,10 @@ func duel(b *testing.B, ours, baseline func(client int)) {
 			began := time.Now()
 			together(min(turn, b.N-done), [](func(int)){ours, baseline}[side])
 			took[side] = time.Since(began)
-			spent[side] += took[side]
 		}
-		ratios = append(ratios, took[1].Seconds()/took[0].Seconds())
+		r.add(took[0], took[1])
 	}
-	slices.Sort(ratios)
-	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(float64(b.N)/spent[0].Seconds(), "req/s")
-	b.ReportMetric(float64(b.N)/spent[1].Seconds(), "baseline-req/s")
-	b.ReportMetric(ratios[len(ratios)/2], "ratio")
+	r.report(b)
 }
 
 // together runs request n times, each client as many.
@@ -53,4 +46,27 @@ func together(n int, request func(client int)) {
 		})
 	}
 	work.Wait()
+}
+
+// rounds is how long ours and the baseline took for the same.
+type rounds struct{ ours, baseline []time.Duration }
+
+func (r *rounds) add(ours, baseline time.Duration) {
+	r.ours, r.baseline = append(r.ours, ours), append(r.baseline, baseline)
+}
+
+// report reports how many requests each side answered a second, and the ratio of
+// the two: the median over the rounds.
+func (r *rounds) report(b *testing.B) {
+	ratios := make([]float64, len(r.ours))
+	var ours, baseline time.Duration
+	for i := range ratios {
+		ratios[i] = r.baseline[i].Seconds() / r.ours[i].Seconds()
+		ours, baseline = ours+r.ours[i], baseline+r.baseline[i]
+	}
+	slices.Sort(ratios)
+	b.ReportMetric(0, "ns/op") // which would be the sum of both
+	b.ReportMetric(float64(b.N)/ours.Seconds(), "req/s")
+	b.ReportMetric(float64(b.N)/baseline.Seconds(), "baseline-req/s")
+	b.ReportMetric(ratios[len(ratios)/2], "ratio")
 }

@@ -68,21 +68,20 @@ func BenchmarkListing(b *testing.B) {
 		server := serveOurs(b, root, limit)
 		listing := server.URL + "/v2/bench/listing/referrers/" + subject.String()
 		limit.body = body(b, listing)
-		for name, url := range map[string]string{"registry": listing, "memory": server.URL + "/v2/bench/listing/memory/x"} {
-			b.Run(fmt.Sprintf("referrers=%d/from=%s", n, name), func(b *testing.B) {
-				b.SetParallelism(2) // four clients on two cores
-				b.ReportAllocs()
-				b.RunParallel(func(pb *testing.PB) {
-					client := newClient()
-					for pb.Next() {
-						if size, _ := get(b, client, url); size != int64(len(limit.body)) {
-							b.Fatalf("%d bytes, not %d", size, len(limit.body))
-						}
+		b.Run(fmt.Sprintf("referrers=%d", n), func(b *testing.B) {
+			var list [clients]*http.Client
+			for i := range list {
+				list[i] = newClient()
+			}
+			side := func(url string) func(int) {
+				return func(client int) {
+					if size, _ := get(b, list[client], url); size != int64(len(limit.body)) {
+						b.Errorf("%d bytes, not %d", size, len(limit.body))
 					}
-				})
-				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "req/s")
-			})
-		}
+				}
+			}
+			duel(b, side(listing), side(server.URL+"/v2/bench/listing/memory/x"))
+		})
 	}
 }
 
