@@ -24,6 +24,8 @@
 package layout
 
 import (
+	_ "crypto/sha256" // the digests that a path may hold
+	_ "crypto/sha512"
 	"path"
 	"strings"
 

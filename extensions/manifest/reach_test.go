@@ -61,3 +61,36 @@ func TestReach(t *testing.T) {
 		t.Errorf("the error is %v, want ErrUnknown", err)
 	}
 }
+
+// Whatever Parse takes for a reference or the subject is reached: nothing that is
+// listed or served is collected.
+func FuzzReach(f *testing.F) {
+	a, b := digest.FromString("a"), digest.SHA512.FromString("b")
+	f.Add(fmt.Appendf(nil, `{"schemaVersion":2,"config":{"digest":%q,"size":1},"layers":[{"digest":%q}],"subject":{"digest":%q}}`, a, b, a))
+	f.Add(fmt.Appendf(nil, `{"mediaType":%q,"blobs":[{"digest":%q}],"blobs":[],"Layers":[{"Digest":%q}]}`, MediaTypeORASArtifact, a, b))
+	f.Add(fmt.Appendf(nil, `{"schemaVersion":2,"manifests":[{"digest":%q,"digest":%q},null,7]}`, a, b))
+	f.Add([]byte(`{"schemaVersion":2,"layers":[{"digest":"sha256:00","size":-1}],"\u006cayers":null}`))
+	f.Fuzz(func(t *testing.T, content []byte) {
+		references, subject, err := Reach(content)
+		if err != nil {
+			return
+		}
+		parsed, err := Parse(content)
+		if err != nil {
+			t.Fatalf("reached, but not parsed: %v", err)
+		}
+		// Docker's manifests know no subject, but to keep more than that is harmless.
+		if parsed.Subject != nil && parsed.Subject.Digest != subject {
+			t.Errorf("the subject is %s for one, %q for the other", parsed.Subject.Digest, subject)
+		}
+		reached := map[digest.Digest]bool{}
+		for _, r := range references {
+			reached[r.Digest] = true
+		}
+		for _, r := range parsed.References {
+			if !reached[r.Digest] {
+				t.Errorf("%s is referenced, and not reached", r.Digest)
+			}
+		}
+	})
+}
