@@ -8,14 +8,19 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
 )
 
-// RaceVariable is the environment variable that, when it is set to anything,
-// makes the tests use a binary with the race detector in it.
-const RaceVariable = "TEST_RACE"
+// Race reports whether the tests were built with the race detector. What they
+// build and start has it as well then.
+func Race() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}
 
 // Binary builds cmd/registry and returns the path of the executable. It is
 // built once for each test process; processes that build at the same time wait
@@ -61,13 +66,11 @@ func build(pkg, name string) (string, error) {
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
 		return "", err
 	}
-	path := filepath.Join(folder, name)
-	args := []string{"build", "-o", path}
-	if os.Getenv(RaceVariable) != "" {
-		path += "-race"
-		args = []string{"build", "-race", "-o", path}
+	if Race() {
+		name += "-race"
 	}
-	command := exec.Command("go", append(args, pkg)...)
+	path := filepath.Join(folder, name)
+	command := exec.Command("go", "build", fmt.Sprintf("-race=%t", Race()), "-o", path, pkg)
 	command.Dir = root
 	if output, err := command.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building %s: %w\n%s", pkg, err, output)

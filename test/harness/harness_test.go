@@ -42,3 +42,30 @@ func TestRunReturnsExitStatusAndStreams(t *testing.T) {
 		t.Errorf("serve without a file: %+v", got)
 	}
 }
+
+// recorder is a test whose failure is looked at.
+type recorder struct {
+	testing.TB
+	failed   bool
+	cleanups []func()
+}
+
+func (r *recorder) Errorf(string, ...any) { r.failed = true }
+func (r *recorder) Failed() bool          { return r.failed }
+func (r *recorder) Cleanup(f func())      { r.cleanups = append(r.cleanups, f) }
+
+// A data race in a registry, or a panic, fails the test that has started it.
+func TestWhatARegistryNeverLogsFailsTheTest(t *testing.T) {
+	for line, want := range map[string]bool{"WARNING: DATA RACE": true, "http: panic serving": true, "level=error": false} {
+		test := &recorder{TB: t}
+		harness.Start(test, harness.Options{
+			Binary: "/bin/sh", Args: []string{"-c", "echo '" + line + "'; echo listening on 127.0.0.1:1"},
+		})
+		for _, cleanup := range test.cleanups {
+			cleanup()
+		}
+		if test.failed != want {
+			t.Errorf("%q logged fails the test: %t", line, test.failed)
+		}
+	}
+}

@@ -62,7 +62,7 @@ const startTimeout = 60 * time.Second
 var listening = regexp.MustCompile(`listening on (127\.0\.0\.1:[1-9]\d*)(, tls)?`)
 
 // Start starts a registry and waits until it listens. It ends with the test,
-// and the test shows its log if it has failed.
+// which fails if it has logged what it never must, and then shows its log.
 func Start(t testing.TB, o Options) *Registry {
 	t.Helper()
 	if o.Driver == "" {
@@ -78,6 +78,7 @@ func Start(t testing.TB, o Options) *Registry {
 	r.start()
 	t.Cleanup(func() {
 		r.process.kill()
+		expectQuiet(t, r.Log())
 		if t.Failed() {
 			t.Logf("the log of the registry, without its requests:\n%s", tail(remarkable(r.Log()), 5000))
 		}
@@ -313,6 +314,16 @@ func (p *process) log() string {
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill()
 	<-p.done
+}
+
+// expectQuiet expects no data race and no panic in what a registry has written.
+func expectQuiet(t testing.TB, log string) {
+	t.Helper()
+	for _, never := range []string{"DATA RACE", "panic"} {
+		if at := strings.Index(log, never); at >= 0 {
+			t.Errorf("a registry has logged: %.5000s", log[at:])
+		}
+	}
 }
 
 // remarkable is a log without the lines that tell of ordinary requests.

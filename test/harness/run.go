@@ -44,5 +44,6 @@ func RunWith(t testing.TB, env []string, args ...string) Result {
 	if exit := new(exec.ExitError); err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
 	}
+	expectQuiet(t, stderr.String())
 	return Result{Exit: cmd.ProcessState.ExitCode(), Stdout: stdout.String(), Stderr: stderr.String()}
 }
