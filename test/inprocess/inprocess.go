@@ -21,6 +21,7 @@ import (
 	"github.com/oras-distribution/registry/extensions/oras"
 	"github.com/oras-distribution/registry/internal/faultdriver"
 	"github.com/oras-distribution/registry/registry"
+	"github.com/oras-distribution/registry/registry/namespace"
 	"github.com/oras-distribution/registry/test/harness"
 )
 
@@ -55,7 +56,7 @@ func Start(t testing.TB, driver storagedriver.StorageDriver, options Options) *R
 	t.Helper()
 	place.mu.Lock()
 	defer place.mu.Unlock()
-	text := place.configuration(driver, options)
+	text := place.configuration(t, driver, options)
 	if options.Wait != "" {
 		text += "    wait: " + options.Wait + "\n"
 	}
@@ -72,7 +73,7 @@ func Stock(t testing.TB, driver storagedriver.StorageDriver, options Options) *R
 	t.Helper()
 	place.mu.Lock()
 	defer place.mu.Unlock()
-	text, _, _ := strings.Cut(place.configuration(driver, options), "extensions:")
+	text, _, _ := strings.Cut(place.configuration(t, driver, options), "extensions:")
 	config, err := configuration.Parse(strings.NewReader(text))
 	if err != nil {
 		t.Fatal(err)
@@ -102,8 +103,10 @@ type slot struct {
 	slot *faultdriver.Slot
 }
 
-func (s *slot) configuration(driver storagedriver.StorageDriver, options Options) string {
+func (s *slot) configuration(t testing.TB, driver storagedriver.StorageDriver, options Options) string {
+	t.Helper()
 	if s.slot == nil {
+		registerTypes(t)
 		s.slot = faultdriver.Register("slot")
 		logrus.SetOutput(io.Discard) // faults fill the log
 	}
@@ -123,6 +126,16 @@ extensions:
   referrers:
     background: %v
 `, options.ReadOnly, options.Background)
+}
+
+// registerTypes fills distribution's table of manifest types, which has no lock,
+// before there is a registry that reads it: the stock one may be the first.
+func registerTypes(t testing.TB) {
+	t.Helper()
+	types := append(oras.New().ManifestTypes(), oci.New().ManifestTypes()...)
+	if err := namespace.RegisterTypes(types); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // transport hands requests to a handler.
