@@ -23,6 +23,15 @@ func (r *Registry) Memory() int64 {
 	return 0
 }
 
+// MiB is that many MiB in bytes, as a limit for Memory; with the race detector it
+// is ten times that, for what the detector notes beside each byte.
+func MiB(count int64) int64 {
+	if Race() {
+		count *= 10
+	}
+	return count << 20
+}
+
 // Files is how many files and connections the registry has open.
 func (r *Registry) Files() int {
 	r.t.Helper()

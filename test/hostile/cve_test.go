@@ -31,7 +31,7 @@ func TestCVE_2023_2253_UnboundedPageSize(t *testing.T) {
 			}
 		}
 	}
-	if grown := r.Memory() - idle; grown > 64<<20 {
+	if grown := r.Memory() - idle; grown > harness.MiB(64) {
 		t.Errorf("%d bytes more in use", grown)
 	}
 }

@@ -223,7 +223,7 @@ func TestSlowClients(t *testing.T) {
 	}
 	grown := r.Memory() - idle
 	t.Logf("%d clients that wait: %d MiB more", clients, grown>>20)
-	if grown > 200<<20 {
+	if grown > harness.MiB(200) {
 		t.Errorf("%d bytes more in use", grown)
 	}
 	c.GetManifest("app", "slow").ExpectError(http.StatusNotFound, "MANIFEST_UNKNOWN")

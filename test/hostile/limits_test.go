@@ -104,7 +104,7 @@ func TestManifestsWithVeryManyBlobs(t *testing.T) {
 	}
 	grown := r.Memory() - idle
 	t.Logf("%d MiB more", grown>>20)
-	if grown > 300<<20 {
+	if grown > harness.MiB(300) {
 		t.Errorf("%d bytes more in use", grown)
 	}
 }
@@ -221,7 +221,7 @@ func TestVeryManySubjectsAskedFor(t *testing.T) {
 	afterNames := r.Memory()
 	t.Logf("in use: %d MiB after 10,000 subjects, %d MiB after 100,000 more, %d MiB after 20,000 unknown repositories",
 		idle>>20, afterSubjects>>20, afterNames>>20)
-	if afterSubjects-idle > 48<<20 || afterNames-afterSubjects > 64<<20 {
+	if afterSubjects-idle > harness.MiB(48) || afterNames-afterSubjects > harness.MiB(64) {
 		t.Error("the memory in use grows with what is asked for")
 	}
 	sameFiles(t, r.Root, before)
