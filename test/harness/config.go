@@ -25,7 +25,7 @@ const External = "external"
 // StorageVariable is the environment variable with the path of a YAML file whose
 // section `storage:` makes the tests run on another storage driver, instead of on
 // those that need nothing. ROOT in it stands for a name that each tree has for
-// itself, NUMBER for a number below 65536.
+// itself, NUMBER for a number below 65536, HUNDRED for one below 100.
 const StorageVariable = "TEST_STORAGE"
 
 // Drivers are the storage drivers that the black-box tests run on.
@@ -50,8 +50,12 @@ func (o Options) storage(t testing.TB) tree {
 		if err != nil {
 			t.Fatal(err)
 		}
-		number, _, _ := strings.Cut(strings.TrimPrefix(o.Root, "tree-"), "-")
-		return parse(t, strings.NewReplacer("ROOT", o.Root, "NUMBER", number).Replace(string(file)))
+		var number int
+		if _, err := fmt.Sscanf(o.Root, "tree-%d-", &number); err != nil {
+			t.Fatal(err)
+		}
+		names := strings.NewReplacer("ROOT", o.Root, "NUMBER", fmt.Sprint(number), "HUNDRED", fmt.Sprint(number%100))
+		return parse(t, names.Replace(string(file)))
 	default:
 		return tree{"storage": tree{o.Driver: tree{}}}
 	}
