@@ -3,7 +3,7 @@ package backends_test
 import (
 	"bufio"
 	"context"
-	"flag"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -58,17 +58,10 @@ func use(t *testing.T, backends ...string) {
 	}
 }
 
-// everywhere is off where time is short: the black-box suite then runs on one
-// of the servers only.
-var everywhere = flag.Bool("backends.everywhere", false, "run the black-box suite on each of the backends")
-
 // suite is all that is tried on a backend. cache is the descriptor cache that
 // registries have where one must be stale, many how many referrers one subject
 // gets.
 func suite(t *testing.T, cache string, many int) {
-	if *everywhere {
-		t.Run("black box", blackbox)
-	}
 	t.Run("one subject", func(t *testing.T) {
 		replicas.Load{Registries: 2, Clients: 16, Operations: 20}.OneSubject(t)
 	})
@@ -84,7 +77,7 @@ func suite(t *testing.T, cache string, many int) {
 
 // blackbox runs the black-box suite on the backend.
 func blackbox(t *testing.T) {
-	cmd := exec.CommandContext(t.Context(), "go", "test", "-count=1", "./test/blackbox")
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-count=1", fmt.Sprintf("-race=%t", harness.Race()), "./test/blackbox")
 	cmd.Dir = harness.Root()
 	output, err := cmd.CombinedOutput()
 	if err != nil {
