@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
+	"unicode/utf8"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -24,48 +24,76 @@ type document struct {
 var errNotObject = errors.New("not a JSON object")
 
 func decode(content []byte) (*document, error) {
-	dec := json.NewDecoder(bytes.NewReader(content))
-	start, err := dec.Token()
-	if err != nil {
-		return nil, fmt.Errorf("not JSON: %w", noEOF(err))
+	if !json.Valid(content) {
+		var syntax any
+		return nil, fmt.Errorf("not JSON: %w", json.Unmarshal(content, &syntax))
 	}
-	if start != json.Delim('{') {
+	content = bytes.TrimSpace(content)
+	if content[0] != '{' {
 		return nil, errNotObject
 	}
 	d := &document{members: map[string]json.RawMessage{}, repeated: map[string]bool{}}
-	for dec.More() {
-		name, err := dec.Token()
+	rest := content[1:]
+	for {
+		var name, value []byte
+		if name, rest = cut(rest, ':'); len(name) == 0 {
+			return d, nil // only in an empty object
+		}
+		value, rest = cut(rest, ',')
+		key, err := unquote(name)
 		if err != nil {
-			return nil, fmt.Errorf("not JSON: %w", noEOF(err))
+			return nil, fmt.Errorf("not JSON: %w", err)
 		}
-		key, _ := name.(string)
-		var value json.RawMessage
-		if err := dec.Decode(&value); err != nil {
-			return nil, fmt.Errorf("not JSON: %w", noEOF(err))
+		d.add(key, value)
+		if len(rest) == 0 {
+			return d, nil
 		}
-		if before, twice := d.members[key]; twice {
-			d.repeated[key] = true
-			if d.earlier == nil {
-				d.earlier = map[string][]json.RawMessage{}
-			}
-			d.earlier[key] = append(d.earlier[key], before)
-		}
-		d.members[key] = value
 	}
-	if _, err := dec.Token(); err != nil {
-		return nil, fmt.Errorf("not JSON: %w", noEOF(err))
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("not JSON: something follows the object")
-	}
-	return d, nil
 }
 
-func noEOF(err error) error {
-	if errors.Is(err, io.EOF) {
-		return io.ErrUnexpectedEOF
+// unquote is the text of a JSON string, nearly always what stands in the quotes.
+func unquote(quoted []byte) (text string, err error) {
+	if bytes.IndexByte(quoted, '\\') < 0 && utf8.Valid(quoted) {
+		return string(quoted[1 : len(quoted)-1]), nil
 	}
-	return err
+	err = json.Unmarshal(quoted, &text)
+	return text, err
+}
+
+func (d *document) add(key string, value json.RawMessage) {
+	if before, twice := d.members[key]; twice {
+		d.repeated[key] = true
+		if d.earlier == nil {
+			d.earlier = map[string][]json.RawMessage{}
+		}
+		d.earlier[key] = append(d.earlier[key], before)
+	}
+	d.members[key] = value
+}
+
+// cut returns the value that valid JSON begins with and what follows behind the
+// delimiter; nothing, if the object that it is in ends with the value.
+func cut(text []byte, delimiter byte) (value, rest []byte) {
+	depth, quoted := 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			depth++
+		case (c == '}' || c == ']') && depth > 0:
+			depth--
+		case depth == 0 && (c == delimiter || c == '}'):
+			if c == delimiter {
+				rest = text[i+1:]
+			}
+			return bytes.TrimSpace(text[:i]), rest
+		}
+	}
+	return nil, nil // which valid JSON has not
 }
 
 // all is every value of every member.

@@ -14,7 +14,8 @@
 //     holds what a manifest's bytes say, which their digest makes immutable; the
 //     file beside a subject holds those bytes, which are hashed when it is read;
 //     the file of scanned revisions only says which manifests need not be read
-//     again to know whether they have a subject.
+//     again to know whether they have a subject. That they are linked to it is held
+//     against the links.
 //   - A repository answers once it is known that each of its manifests that has a
 //     subject is linked (see scan). Until then it answers ErrNotReady, never a
 //     short list.
