@@ -39,6 +39,9 @@ func damages() []damage {
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			return err
 		}
+		if err := os.RemoveAll(file); err != nil { // which may have a second name
+			return err
+		}
 		return os.WriteFile(file, []byte(content), 0o600)
 	}
 	return []damage{
