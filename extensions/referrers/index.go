@@ -356,7 +356,7 @@ func (x *Index) relinkAll(ctx context.Context, repository string, subjects []dig
 			return err
 		}
 		for _, s := range subjects {
-			err = errors.Join(err, x.put(ctx, repository, s, manifest))
+			err = errors.Join(err, x.relink(ctx, repository, s, manifest))
 		}
 		return err
 	})
@@ -365,13 +365,16 @@ func (x *Index) relinkAll(ctx context.Context, repository string, subjects []dig
 	}
 }
 
-// relink puts a link back if its revision is still there.
+// relink puts a link back if its revision is still there, and as long as it is.
 func (x *Index) relink(ctx context.Context, repository string, subject, referrer digest.Digest) error {
 	there, err := x.HasRevision(ctx, repository, referrer)
 	if err != nil || !there {
 		return err
 	}
-	return x.put(ctx, repository, subject, referrer)
+	if err := x.Add(ctx, repository, subject, referrer); !errors.As(err, new(ErrDeleted)) {
+		return err
+	}
+	return nil
 }
 
 // HasRevision reports whether a manifest is in the repository, whatever a
