@@ -1,4 +1,4 @@
-# `make` lists the targets. Everything but e2e, image and image-local needs only Go.
+# `make` lists the targets. Everything but e2e, race, image and image-local needs only Go.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -21,6 +21,10 @@ MODULES := test/clients
 
 # The packages with tests that need more than Go.
 E2E := $(shell grep -rl --include='*_test.go' '^//go:build e2e' test | xargs -r -n1 dirname | sort -u | sed 's,^,./,')
+
+# What runs with the race detector in e2e, and what takes too long for that.
+RACE := ./extensions/... ./registry/... ./internal/... ./test/harness ./test/access ./test/blackbox ./test/crash ./test/replicas ./test/upgrade
+RACE_LONG := ./test/conformance ./test/faults ./test/hostile
 
 # The linters, pinned in tools/go.mod. $(1) leads to the project's folder.
 golangci = go tool -modfile=$(1)tools/go.mod golangci-lint
@@ -49,8 +53,14 @@ test: ## run all tests that need only Go (the walkthrough also: bash, curl, jq, 
 .PHONY: e2e
 e2e: ## run the tests that need Debian and npm packages; installs them if run as root
 	test/e2e/install
-	CGO_ENABLED=1 go test -race ./extensions/... ./registry # the race detector needs a C compiler
+	CGO_ENABLED=1 go test -race -timeout 20m $(RACE) # needs a C compiler
 	PATH=$$PWD/test/e2e/node_modules/.bin:$$PATH go test -timeout 20m -tags e2e $(E2E)
+
+.PHONY: race
+race: ## run all that runs our code with the race detector, in the tests and in the registries that they start
+	test/e2e/install
+	CGO_ENABLED=1 go test -race -timeout 60m $(RACE) $(RACE_LONG)
+	CGO_ENABLED=1 go test -race -timeout 60m -tags e2e ./test/backends -backends.everywhere
 
 .PHONY: lint
 lint: vulncheck ## run the linters, check formatting and look for known vulnerabilities
