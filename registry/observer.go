@@ -52,6 +52,14 @@ func (o *observer) Scanned(repository string, r referrers.ScanResult) {
 	}
 }
 
+// Restored implements referrers.Observer.
+func (o *observer) Restored(repository string, subject, referrer digest.Digest) {
+	o.added.Inc()
+	logrus.WithFields(logrus.Fields{
+		"vars.name": repository, "subject": subject, "referrer": referrer,
+	}).Warn("a link of the index was lost, and has been made again")
+}
+
 // Failed implements referrers.Observer.
 func (o *observer) Failed(repository string, err error) {
 	o.failed.Inc()

@@ -69,6 +69,8 @@ const (
 type Observer interface {
 	// Skipped is called for an entry that a listing leaves out.
 	Skipped(repository string, subject, referrer digest.Digest, reason error)
+	// Restored is called for a link that was lost and has been made again.
+	Restored(repository string, subject, referrer digest.Digest)
 	// Scanned is called for a repository whose manifests have been looked at.
 	Scanned(repository string, result ScanResult)
 	// Failed is called for work in the background that will be tried again.
@@ -180,4 +182,5 @@ type silent struct{}
 
 func (silent) Skipped(string, digest.Digest, digest.Digest, error) {}
 func (silent) Scanned(string, ScanResult)                          {}
+func (silent) Restored(string, digest.Digest, digest.Digest)       {}
 func (silent) Failed(string, error)                                {}

@@ -132,11 +132,16 @@ func (x *Index) restore(ctx context.Context, key setKey, state *repoState, links
 			if errors.As(err, new(ErrDeleted)) {
 				return nil
 			}
+			if err != nil {
+				return err
+			}
+			x.options.Observer.Restored(key.repository, key.subject, d)
 			mu.Lock()
 			defer mu.Unlock()
-			restored = restored || err == nil
-			return err
+			restored = true
+			return nil
 		})
 	}
-	return restored, group.Wait()
+	err = group.Wait()
+	return restored, err
 }
