@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
@@ -113,35 +114,44 @@ func (s *repoState) checked(subject digest.Digest) {
 }
 
 // restore links to a subject again what was noted as linked to it, is not, and
-// is in the repository all the same. It reports whether there was any.
-func (x *Index) restore(ctx context.Context, key setKey, state *repoState, links []string) (restored bool, err error) {
-	var mu sync.Mutex
+// is in the repository all the same. It reports whether the links are others now.
+func (x *Index) restore(ctx context.Context, key setKey, state *repoState, links []string) (changed bool, err error) {
+	var restored atomic.Bool
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(x.options.Concurrency)
 	for _, d := range state.missing(key.subject, links) {
 		group.Go(func() error {
-			there, err := x.HasRevision(ctx, key.repository, d)
-			switch {
-			case err != nil || !there:
-				return err
-			case x.options.ReadOnly:
-				state.add(key.subject, d)
-			default:
-				err = x.Add(ctx, key.repository, key.subject, d)
+			there, err := x.restoreLink(ctx, key, state, d)
+			if there {
+				restored.Store(true)
 			}
-			if errors.As(err, new(ErrDeleted)) {
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			x.options.Observer.Restored(key.repository, key.subject, d)
-			mu.Lock()
-			defer mu.Unlock()
-			restored = true
-			return nil
+			return err
 		})
 	}
 	err = group.Wait()
-	return restored, err
+	return restored.Load(), err
+}
+
+// restoreLink reports whether the link is there now.
+func (x *Index) restoreLink(ctx context.Context, key setKey, state *repoState, d digest.Digest) (bool, error) {
+	if there, err := x.HasRevision(ctx, key.repository, d); err != nil || !there {
+		return false, err
+	}
+	if x.options.ReadOnly {
+		state.add(key.subject, d)
+		return true, nil
+	}
+	// It may have been made since the folder was read.
+	if there, err := x.hasLink(ctx, key.repository, key.subject, d); err != nil || there {
+		return there, err
+	}
+	err := x.Add(ctx, key.repository, key.subject, d)
+	switch {
+	case errors.As(err, new(ErrDeleted)):
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	x.options.Observer.Restored(key.repository, key.subject, d)
+	return true, nil
 }
