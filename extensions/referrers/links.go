@@ -58,8 +58,8 @@ func (x *Index) alias(ctx context.Context, repository string, subject, referrer 
 // AddNew is Add for a manifest whose bytes were not in the storage before, so
 // that nobody can be deleting it. It costs one storage operation.
 func (x *Index) AddNew(ctx context.Context, repository string, subject, referrer digest.Digest) error {
-	if x.alias(ctx, repository, subject, referrer) {
-		return nil
+	if x.options.Link != nil {
+		return x.Add(ctx, repository, subject, referrer) // which costs no more
 	}
 	return x.put(ctx, repository, subject, referrer)
 }

@@ -38,7 +38,8 @@ func TestSoak(t *testing.T) {
 	if err != nil {
 		t.Fatalf("SOAK_TIME: %v", err)
 	}
-	r := harness.Start(t, harness.Options{Config: "log: {accesslog: {disabled: true}}"})
+	// A cache that is soon full: what grows then is not that it fills.
+	r := harness.Start(t, harness.Options{Config: "log: {accesslog: {disabled: true}}\nextensions: {referrers: {cachesize: 4194304}}"})
 	repo := load.NewRepository("soak/app", 8, r.Client())
 	workers := make([]*worker, clients)
 	for i := range workers {
