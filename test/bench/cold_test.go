@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"testing"
 	"time"
 
@@ -112,10 +111,7 @@ func BenchmarkWalkPages(b *testing.B) {
 	server := serveOurs(b, root, limit)
 	first := server.URL + "/v2/bench/pages/referrers/" + subject.String() + "?n=1000"
 	limit.body = body(b, first)
-	var list [clients]*http.Client
-	for i := range list {
-		list[i] = newClient()
-	}
+	list := newClients()
 	duel(b, func(client int) {
 		pages := 0
 		for next := first; next != ""; pages++ {

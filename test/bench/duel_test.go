@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"net/http"
 	"slices"
 	"sync"
 	"testing"
@@ -33,6 +34,14 @@ func duel(b *testing.B, ours, baseline func(client int)) {
 		r.add(took[0], took[1])
 	}
 	r.report(b)
+}
+
+// newClients makes one HTTP client for each that takes part.
+func newClients() (list [clients]*http.Client) {
+	for i := range list {
+		list[i] = newClient()
+	}
+	return list
 }
 
 // together runs request n times, each client as many.

@@ -69,10 +69,7 @@ func BenchmarkListing(b *testing.B) {
 		listing := server.URL + "/v2/bench/listing/referrers/" + subject.String()
 		limit.body = body(b, listing)
 		b.Run(fmt.Sprintf("referrers=%d", n), func(b *testing.B) {
-			var list [clients]*http.Client
-			for i := range list {
-				list[i] = newClient()
-			}
+			list := newClients()
 			side := func(url string) func(int) {
 				return func(client int) {
 					if size, _ := get(b, list[client], url); size != int64(len(limit.body)) {

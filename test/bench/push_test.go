@@ -45,10 +45,7 @@ func newSides(b *testing.B, seed func(root string)) sides {
 func (s sides) duel(b *testing.B, request func(client *http.Client, server string, i int)) {
 	side := func(server *httptest.Server) func(int) {
 		var next atomic.Int64
-		var list [clients]*http.Client
-		for i := range list {
-			list[i] = newClient()
-		}
+		list := newClients()
 		return func(client int) { request(list[client], server.URL, int(next.Add(1))) }
 	}
 	duel(b, side(s.ours), side(s.stock))
