@@ -74,7 +74,6 @@ func install(config *Configuration, list []extensions.Extension) (*instance, err
 		return nil, err
 	}
 	options.Observer = newObserver(config.Stock.HTTP.Debug.Prometheus.Enabled)
-	options.Link = linker(config.Stock)
 	i := &instance{config: config.Stock, extensions: enabled, options: options}
 	if err := register(); err != nil {
 		return nil, err

@@ -11,7 +11,7 @@ import (
 
 // observer writes what the index comes across to the log and the metrics.
 type observer struct {
-	skipped, scanned, read, added, removed, failed prometheus.Counter
+	skipped, scanned, read, added, failed prometheus.Counter
 }
 
 // newObserver makes an observer, whose metrics are served if enabled.
@@ -19,10 +19,9 @@ func newObserver(enabled bool) *observer {
 	indexMetrics := prometheus.NewNamespace(metrics.NamespacePrefix, "referrers", nil)
 	o := &observer{
 		skipped: indexMetrics.NewCounter("skipped", "Entries that a listing left out because they cannot be pulled or read"),
-		scanned: indexMetrics.NewCounter("scanned_repositories", "Repositories whose manifests have been looked at"),
+		scanned: indexMetrics.NewCounter("scanned_repositories", "Repositories that have become ready"),
 		read:    indexMetrics.NewCounter("scanned_manifests", "Manifests that had to be read for that"),
 		added:   indexMetrics.NewCounter("links_added", "Links that were missing and have been made"),
-		removed: indexMetrics.NewCounter("links_removed", "Links that led nowhere and have been removed"),
 		failed:  indexMetrics.NewCounter("background_failures", "Work in the background that failed and will be tried again"),
 	}
 	if enabled {
@@ -43,21 +42,17 @@ func (o *observer) Skipped(repository string, subject, referrer digest.Digest, r
 func (o *observer) Scanned(repository string, r referrers.ScanResult) {
 	o.scanned.Inc()
 	o.read.Inc(float64(r.Read))
-	o.added.Inc(float64(r.Added))
-	o.removed.Inc(float64(r.Removed))
-	if r.Read+r.Added+r.Removed > 0 {
+	if r.Read > 0 {
 		logrus.WithFields(logrus.Fields{
-			"vars.name": repository, "manifests": r.Revisions, "read": r.Read, "added": r.Added, "removed": r.Removed,
-		}).Info("indexed a repository's referrers")
+			"vars.name": repository, "manifests": r.Revisions, "read": r.Read,
+		}).Info("index of referrers: read a repository's manifests")
 	}
 }
 
-// Restored implements referrers.Observer.
-func (o *observer) Restored(repository string, subject, referrer digest.Digest) {
-	o.added.Inc()
-	logrus.WithFields(logrus.Fields{
-		"vars.name": repository, "subject": subject, "referrer": referrer,
-	}).Warn("a link of the index was lost, and has been made again")
+// Linked implements referrers.Observer.
+func (o *observer) Linked(repository string, links int) {
+	o.added.Inc(float64(links))
+	logrus.WithFields(logrus.Fields{"vars.name": repository, "links": links}).Info("index of referrers: linked manifests to their subjects")
 }
 
 // Failed implements referrers.Observer.

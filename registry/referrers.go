@@ -128,7 +128,6 @@ func rebuild(ctx context.Context, out, progressOut io.Writer, path string, list 
 		report.Add("repositories", 1)
 		total.Read += result.Read
 		total.Added += result.Added
-		total.Removed += result.Removed
 		total.Unreadable += result.Unreadable
 		return nil
 	})
@@ -137,8 +136,8 @@ func rebuild(ctx context.Context, out, progressOut io.Writer, path string, list 
 	if dryRun {
 		verb = "to be made"
 	}
-	_, _ = fmt.Fprintf(out, "%d repositories, %d manifests read, %d links %s, %d removed, %d manifests unreadable\n",
-		repositories, total.Read, total.Added, verb, total.Removed, total.Unreadable)
+	_, _ = fmt.Fprintf(out, "%d repositories, %d manifests read, %d links %s, %d manifests unreadable\n",
+		repositories, total.Read, total.Added, verb, total.Unreadable)
 	switch {
 	case err != nil:
 		return fmt.Errorf("incomplete: %w", err)
@@ -152,15 +151,16 @@ func newVerifyCommand(list []extensions.Extension) *cobra.Command {
 	var repair bool
 	cmd := &cobra.Command{
 		Use:   "verify CONFIG",
-		Short: "Hold every link against every manifest, both ways",
-		Long: "Hold every link against every manifest, both ways, and list what is missing, dangling or malformed.\n" +
-			"The exit code is 1 if anything is, and with --repair if anything could not be mended.",
+		Short: "Compare every link with every manifest, both ways",
+		Long: "Read every manifest and every link, and list what is missing, malformed or unreadable. The exit code is\n" +
+			"1 if anything is, and with --repair if anything could not be repaired. Links that lead nowhere are listed\n" +
+			"as dangling: they are never served, and garbage-collect removes them. It may run beside serving registries.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return verify(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], list, repair)
 		},
 	}
-	cmd.Flags().BoolVar(&repair, "repair", false, "mend what is found")
+	cmd.Flags().BoolVar(&repair, "repair", false, "write the links that are missing or wrong")
 	return cmd
 }
 
@@ -171,14 +171,19 @@ func verify(ctx context.Context, out, progressOut io.Writer, path string, list [
 	}
 	defer func() { _ = tree.index.Close(context.WithoutCancel(ctx)) }()
 	report := progress.New(progressOut, "verifying links")
-	repositories, found, left := 0, 0, 0
+	repositories, found, left, dangling := 0, 0, 0, 0
 	err = tree.each(ctx, func(name string) error {
 		faults, err := tree.index.Verify(ctx, name, repair, func() { report.Add("manifests and links", 1) })
 		for _, f := range faults {
 			state := ""
-			if found++; f.Repaired {
+			switch {
+			case f.Kind == referrers.FaultDangling:
+				dangling++
+			case f.Repaired:
 				state = " (repaired)"
-			} else {
+				found++
+			default:
+				found++
 				left++
 			}
 			_, _ = fmt.Fprintf(out, "%s %s: %s%s\n", f.Kind, f.Path, f.Reason, state)
@@ -191,7 +196,7 @@ func verify(ctx context.Context, out, progressOut io.Writer, path string, list [
 		return nil
 	})
 	report.Done()
-	_, _ = fmt.Fprintf(out, "%d repositories, %d faults, %d of them repaired\n", repositories, found, found-left)
+	_, _ = fmt.Fprintf(out, "%d repositories, %d faults, %d of them repaired; %d dangling links\n", repositories, found, found-left, dangling)
 	switch {
 	case err != nil:
 		return fmt.Errorf("incomplete: %w", err)

@@ -14,9 +14,9 @@
 //	    │       └── index/<alg>/<hex>/link                   distribution's: what it ever pointed to
 //	    └── _refs
 //	        ├── subjects/<alg>/<subject>/<alg>/<referrer>/link   ours, the truth: the referrer refers to the subject
-//	        └── derived                                          ours, can be lost at any moment
-//	            ├── subjects/<alg>/<subject>                     the bytes of a subject's referrers in one file
-//	            └── revisions                                    the revisions that have been looked at
+//	        └── derived                                          ours, can be lost, old or wrong at any moment
+//	            ├── subjects/<alg>/<subject>                     what is listed of a subject's referrers
+//	            └── manifests                                    which manifests have been read, and their subjects
 //
 // The index stands beside _manifests and never inside it, because distribution
 // takes every file named link below _manifests/revisions for a manifest.
@@ -122,16 +122,17 @@ func ReferrerLink(name string, subject, referrer digest.Digest) string {
 // Derived is the folder of all that can be made again from the rest.
 func Derived(name string) string { return Refs(name) + "/derived" }
 
-// DerivedSubjects is the folder of the files with the bytes of referrers.
+// DerivedSubjects is the folder of the files that describe referrers.
 func DerivedSubjects(name string) string { return Derived(name) + "/subjects" }
 
-// DerivedSubject is the file with the bytes of a subject's referrers.
+// DerivedSubject is the file that describes a subject's referrers.
 func DerivedSubject(name string, subject digest.Digest) string {
 	return under(DerivedSubjects(name), subject)
 }
 
-// DerivedRevisions is the file that lists the revisions that were looked at.
-func DerivedRevisions(name string) string { return Derived(name) + "/revisions" }
+// DerivedManifests is the file that says which manifests have been read, and
+// which subject each of them names.
+func DerivedManifests(name string) string { return Derived(name) + "/manifests" }
 
 func under(folder string, d digest.Digest) string {
 	return folder + "/" + d.Algorithm().String() + "/" + d.Encoded()

@@ -7,6 +7,8 @@ import (
 	"github.com/oras-distribution/registry/extensions/referrers"
 )
 
+const annotationsMember = `,"annotations":`
+
 // AppendDescriptor appends a referrer as a descriptor (image-spec v1.1,
 // descriptor.md): mediaType, digest, size and, where it has them, artifactType
 // and annotations.
@@ -22,7 +24,7 @@ func AppendDescriptor(b []byte, r *referrers.Referrer) []byte {
 		b = appendString(b, r.ArtifactType)
 	}
 	if r.Annotations != nil {
-		b = append(b, `,"annotations":`...)
+		b = append(b, annotationsMember...)
 		b = append(b, r.Annotations...)
 	}
 	return append(b, '}')

@@ -4,6 +4,7 @@
 package listing
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -58,7 +59,10 @@ func (v *View) Serve(w http.ResponseWriter, r *http.Request, lister extensions.L
 	if err != nil {
 		return err
 	}
-	p := v.page(set, q)
+	p, err := v.page(r.Context(), set, q)
+	if err != nil {
+		return err
+	}
 	header := w.Header()
 	setAll(header, v.Header)
 	if len(q.artifactTypes) > 0 {
@@ -88,19 +92,28 @@ type page struct {
 	next string // the token of the next page, empty after the last
 }
 
-type pageKey struct{ view, query string }
-
-func (v *View) page(set *referrers.Set, q query) *page {
-	key := pageKey{v.Name, q.key}
-	return set.Memo(key, func() (any, int) {
-		p := v.makePage(v.ordered(set), q)
-		return p, len(p.body) + 256
-	}).(*page)
+func (v *View) page(ctx context.Context, set *referrers.Set, q query) (*page, error) {
+	made, err := set.Memo(v.Name+"?"+q.key, func() (any, int, error) {
+		list, err := v.ordered(set)
+		if err != nil {
+			return nil, 0, err
+		}
+		p, err := v.makePage(ctx, set, list, q)
+		if err != nil {
+			return nil, 0, err
+		}
+		return p, cap(p.body) + len(p.etag) + len(p.next), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return made.(*page), nil
 }
 
 // ordered is the referrers that the view includes, in its order.
-func (v *View) ordered(set *referrers.Set) []placed {
-	return set.Memo(pageKey{v.Name, "order"}, func() (any, int) {
+func (v *View) ordered(set *referrers.Set) ([]placed, error) {
+	const placedSize = 32
+	made, err := set.Memo(v.Name, func() (any, int, error) {
 		list := make([]placed, 0, len(set.Referrers))
 		for _, r := range set.Referrers {
 			if v.Includes == nil || v.Includes(r) {
@@ -108,11 +121,35 @@ func (v *View) ordered(set *referrers.Set) []placed {
 			}
 		}
 		slices.SortFunc(list, placed.compare)
-		return list, 0
-	}).([]placed)
+		return list, cap(list) * placedSize, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return made.([]placed), nil
 }
 
-func (v *View) makePage(list []placed, q query) *page {
+// makePage makes the page that a query asks for, of a list in the view's order.
+func (v *View) makePage(ctx context.Context, set *referrers.Set, list []placed, q query) (*page, error) {
+	p := &page{}
+	body, chosen, abridged := v.fill(list, q, p)
+	if abridged {
+		full, err := set.Annotated(ctx, chosen)
+		if err != nil {
+			return nil, err
+		}
+		body = v.render(full)
+	}
+	p.body = append(body, v.Tail...)
+	sum := sha256.Sum256(append([]byte(p.next+"\n"), p.body...))
+	p.etag = `"` + hex.EncodeToString(sum[:16]) + `"`
+	return p, nil
+}
+
+// fill chooses the referrers on a page and renders them, up to the tail. Those of
+// which the annotations have to be read are rendered without, and the page is
+// abridged.
+func (v *View) fill(list []placed, q query, p *page) (body []byte, chosen []*referrers.Referrer, abridged bool) {
 	if q.after != nil {
 		i, found := slices.BinarySearchFunc(list, *q.after, placed.compare)
 		if found {
@@ -120,31 +157,44 @@ func (v *View) makePage(list []placed, q query) *page {
 		}
 		list = list[i:]
 	}
-	body := append(make([]byte, 0, min(MaxBytes, 512*len(list)+256)), v.Head...)
-	p := &page{}
+	body = append(make([]byte, 0, min(MaxBytes, 512*len(list)+256)), v.Head...)
+	left := MaxBytes - len(v.Tail)
 	var last placed
-	count := 0
 	for _, item := range list {
 		if !q.accepts(item.ArtifactType) {
 			continue
 		}
 		length := len(body)
-		if count > 0 {
+		if len(chosen) > 0 {
 			body = append(body, ',')
 		}
 		body = v.Append(body, item.Referrer)
-		if count == q.limit || count > 0 && len(body)+len(v.Tail) > MaxBytes {
-			body = body[:length]
-			p.next = encodeToken(v.Name, last)
-			break
+		missing := 0
+		if item.Abridged() {
+			missing = len(annotationsMember) + item.AnnotationsSize
 		}
+		if len(chosen) == q.limit || len(chosen) > 0 && len(body)+missing > left {
+			p.next = encodeToken(v.Name, last)
+			return body[:length], chosen, abridged
+		}
+		left -= missing
+		abridged = abridged || item.Abridged()
+		chosen = append(chosen, item.Referrer)
 		last = item
-		count++
 	}
-	p.body = append(body, v.Tail...)
-	sum := sha256.Sum256(append([]byte(p.next+"\n"), p.body...))
-	p.etag = `"` + hex.EncodeToString(sum[:16]) + `"`
-	return p
+	return body, chosen, abridged
+}
+
+// render renders referrers that are known in full, up to the tail.
+func (v *View) render(list []*referrers.Referrer) []byte {
+	body := []byte(v.Head)
+	for i, r := range list {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		body = v.Append(body, r)
+	}
+	return body
 }
 
 // matches reports whether one of the entity tags of If-None-Match is etag

@@ -85,6 +85,20 @@ func Parse(content []byte) (*Manifest, error) {
 	return m, nil
 }
 
+// Describe is Parse for callers that do not need References, which can be most of
+// a manifest's bytes: they are left out.
+func Describe(content []byte) (*Manifest, error) {
+	doc, err := decode(content)
+	if err != nil {
+		return nil, err
+	}
+	mediaType := doc.kind()
+	if mediaType == "" {
+		return nil, ErrUnknown
+	}
+	return doc.describe(mediaType, new(Problems)), nil
+}
+
 // ParseSubject reads what a manifest of one of distribution's own types says
 // about its subject (image-spec v1.1, manifest and index, "subject"). A nil
 // descriptor means that there is none; problems, that it is no valid descriptor.
@@ -144,14 +158,7 @@ func (d *document) kind() string {
 // wrong with them is reported, and left out of the result.
 func (d *document) manifest(mediaType string) (*Manifest, Problems) {
 	var problems Problems
-	m := &Manifest{
-		MediaType:    mediaType,
-		ArtifactType: d.text("artifactType", &problems),
-		Annotations:  d.texts("annotations", &problems),
-	}
-	if mediaType != MediaTypeDockerManifest && mediaType != MediaTypeDockerList {
-		m.Subject = d.descriptor("subject", &problems) // Docker's manifests know no subject
-	}
+	m := d.describe(mediaType, &problems)
 	switch mediaType {
 	case v1.MediaTypeImageIndex, MediaTypeDockerList:
 		m.References, m.positions = d.descriptors("manifests", &problems)
@@ -160,14 +167,29 @@ func (d *document) manifest(mediaType string) (*Manifest, Problems) {
 	default:
 		if config := d.descriptor("config", &problems); config != nil {
 			m.References, m.positions = append(m.References, *config), append(m.positions, -1)
-			if m.ArtifactType == "" && mediaType == v1.MediaTypeImageManifest {
-				m.ArtifactType = config.MediaType
-			}
 		}
 		layers, positions := d.descriptors("layers", &problems)
 		m.References, m.positions = append(m.References, layers...), append(m.positions, positions...)
 	}
 	return m, problems
+}
+
+// describe reads all but the references.
+func (d *document) describe(mediaType string, problems *Problems) *Manifest {
+	m := &Manifest{
+		MediaType:    mediaType,
+		ArtifactType: d.text("artifactType", problems),
+		Annotations:  d.texts("annotations", problems),
+	}
+	if mediaType != MediaTypeDockerManifest && mediaType != MediaTypeDockerList {
+		m.Subject = d.descriptor("subject", problems) // Docker's manifests know no subject
+	}
+	if m.ArtifactType == "" && mediaType == v1.MediaTypeImageManifest {
+		if config := d.descriptor("config", new(Problems)); config != nil {
+			m.ArtifactType = config.MediaType
+		}
+	}
+	return m
 }
 
 // IsArtifact reports whether a media type is one of the artifact manifests'.

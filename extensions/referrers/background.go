@@ -66,7 +66,7 @@ func (x *Index) prepareOnce(enumerate func(context.Context, func(string) error) 
 		default:
 		}
 		group.Go(func() error {
-			if _, err := x.makeReady(ctx, repository); err != nil {
+			if err := x.index(ctx, repository); err != nil {
 				failed.Store(&err)
 				return nil // the others are not worse for it
 			}
@@ -86,4 +86,21 @@ func (x *Index) prepareOnce(enumerate func(context.Context, func(string) error) 
 		report(progress(true))
 	}
 	return err
+}
+
+// index makes a repository ready, and links what it has found if that was not
+// known before.
+func (x *Index) index(ctx context.Context, repository string) error {
+	result, err := x.makeReady(ctx, repository)
+	if err != nil || result.Read == 0 || x.options.ReadOnly {
+		return err
+	}
+	s := &scanner{index: x, repository: repository, step: func() {}}
+	if _, err := s.settle(ctx, x.ready.all(repository)); err != nil {
+		return err
+	}
+	if s.result.Added > 0 {
+		x.options.Observer.Linked(repository, s.result.Added)
+	}
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -17,7 +18,7 @@ import (
 // Whatever becomes of the files that are derived, the answer is right.
 func TestDerived(t *testing.T) {
 	t.Parallel()
-	summary, revisions := layout.DerivedSubject(repository, subject.Digest), layout.DerivedRevisions(repository)
+	summary, revisions := layout.DerivedSubject(repository, subject.Digest), layout.DerivedManifests(repository)
 	stranger := artifact(1000) // not linked
 	for name, damage := range map[string]func(t *testing.T, tree tree){
 		"all deleted":       func(_ *testing.T, tree tree) { tree.remove(layout.Derived(repository)) },
@@ -34,20 +35,18 @@ func TestDerived(t *testing.T) {
 		"summary with a flipped bit": func(_ *testing.T, tree tree) {
 			tree.edit(summary, func(b []byte) []byte { return bytes.ReplaceAll(b, []byte("sbom/example"), []byte("sbom/exbmple")) })
 		},
-		"summary with other bytes under a right digest": func(_ *testing.T, tree tree) {
-			d, content := artifact(0).Digest(), artifact(1000).Bytes()
-			tree.put(summary, fmt.Sprintf("referrers/1\n%s 1 %d\n%s", d.Encoded(), len(content), content))
-		},
 		"summary with a manifest that is not linked": func(_ *testing.T, tree tree) {
 			tree.edit(summary, func(b []byte) []byte {
-				return fmt.Appendf(b, "%s 1 %d\n%s", stranger.Digest().Encoded(), len(stranger.Bytes()), stranger.Bytes())
+				_, body, _ := strings.Cut(string(b), "\n")
+				body += fmt.Sprintf(`{"digest":%q,"mediaType":"a/b","subject":%q}`+"\n", stranger.Digest(), subject.Digest)
+				return fmt.Appendf(nil, "referrers/2 %s\n%s", digest.FromString(body), body)
 			})
 		},
 		"summary of another subject": func(t *testing.T, tree tree) {
 			tree.put(summary, tree.get(t, layout.DerivedSubject(repository, digest.FromString("other subject"))))
 		},
 		"revisions of another repository": func(t *testing.T, tree tree) {
-			tree.put(revisions, tree.get(t, layout.DerivedRevisions("other/app")))
+			tree.put(revisions, tree.get(t, layout.DerivedManifests("other/app")))
 		},
 		"revisions with a line more": func(_ *testing.T, tree tree) {
 			tree.edit(revisions, func(b []byte) []byte { return append(b, stranger.Digest().String()+"\n"...) })
@@ -143,7 +142,7 @@ func (t tree) replaceOne(test *testing.T) {
 	if err := x.Add(test.Context(), repository, subject.Digest, added); err != nil {
 		test.Fatal(err)
 	}
-	x.Pushed(repository, added, subject.Digest)
+	x.Pushed(repository, added, artifact(3000).ContentType, subject.Digest)
 	if err := x.Close(test.Context()); err != nil {
 		test.Fatal(err)
 	}

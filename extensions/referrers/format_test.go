@@ -2,7 +2,9 @@ package referrers
 
 import (
 	"bytes"
+	"encoding/json"
 	"maps"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,129 +14,140 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-func someSummary() summary {
-	s := summary{}
-	for i, content := range []string{`{"a":1}`, "", "two\nlines\n", "\x00\xff"} {
-		s[digest.FromString(content)] = record{content: []byte(content), pushed: time.Unix(1_700_000_000, int64(i)).UTC()}
+func someReferrers() []*Referrer {
+	subject := digest.FromString("subject")
+	return []*Referrer{
+		{Digest: digest.FromString("a"), MediaType: "a/b", Size: 7, Subject: subject},
+		{
+			Digest: digest.FromString("b"), MediaType: "a/b", ArtifactType: "c/d", Size: 8, Subject: subject,
+			Annotations: json.RawMessage(`{"k":"<two>\nlines"}`), AnnotationsSize: 19,
+			ORASCreated: time.Unix(1_700_000_000, 5).UTC(), OCICreated: time.Unix(1_600_000_000, 0).UTC(),
+		},
+		{Digest: digest.FromString("c"), MediaType: "a/b", Size: 9_000_000_000, AnnotationsSize: 300_000},
 	}
-	return s
 }
 
-func someRevisions() *revisions {
+func encoded(t testing.TB, list []*Referrer) []byte {
+	t.Helper()
+	file, err := encodeSummary(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func someFacts() facts {
 	a, b, c := digest.FromString("a"), digest.FromString("b"), digest.FromString("c")
-	r := &revisions{complete: true, known: map[digest.Digest][]digest.Digest{}}
-	r.add(a, "")
-	r.add(b, a)
-	r.add(c, a)
-	r.add(c, b)
-	r.add(c, b)
-	return r
+	return facts{a: "", b: a, c: b}
 }
 
 func TestSummaryRoundTrip(t *testing.T) {
 	t.Parallel()
-	for _, s := range []summary{{}, someSummary()} {
-		if got := parseSummary(s.encode()); !sameSummary(got, s) {
-			t.Errorf("read back %v, expected %v", got, s)
+	stored := parseSummary(encoded(t, someReferrers()))
+	if len(stored) != len(someReferrers()) {
+		t.Fatalf("read back %d", len(stored))
+	}
+	for _, want := range someReferrers() {
+		got := stored[want.Digest]
+		if got == nil || !jsonEqual(got.Annotations, want.Annotations) {
+			t.Fatalf("%s: read back %+v", want.Digest, got)
+		}
+		got.Annotations = want.Annotations
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("read back %+v, expected %+v", got, want)
 		}
 	}
 }
 
-// A summary that is cut anywhere has the records up to the cut, and no others.
-func TestSummaryCut(t *testing.T) {
+func jsonEqual(a, b json.RawMessage) bool {
+	var x, y any
+	_ = json.Unmarshal(a, &x)
+	_ = json.Unmarshal(b, &y)
+	return reflect.DeepEqual(x, y)
+}
+
+// A derived file that is not whole, or changed in any byte, says nothing; nor
+// does one that says something about another repository.
+func TestDamagedFiles(t *testing.T) {
 	t.Parallel()
-	whole := someSummary()
-	file := whole.encode()
-	for n := range file {
-		for d, r := range parseSummary(file[:n]) {
-			if want, ok := whole[d]; !ok || !bytes.Equal(r.content, want.content) {
-				t.Fatalf("cut at %d there is %s: %q", n, d, r.content)
+	damaged := func(file []byte, check func(file []byte) (known int)) {
+		t.Helper()
+		if check(file) == 0 {
+			t.Error("nothing is read from a file that is whole")
+		}
+		cases := map[string][]byte{"longer": append(slices.Clone(file), '\n')}
+		for n := range file {
+			cases["cut at "+strconv.Itoa(n)] = file[:n]
+			changed := slices.Clone(file)
+			changed[n] ^= 1
+			cases["changed at "+strconv.Itoa(n)] = changed
+		}
+		for name, file := range cases {
+			if n := check(file); n > 0 {
+				t.Errorf("%s: read %d", name, n)
 			}
 		}
 	}
+	damaged(encoded(t, someReferrers()), func(file []byte) int { return len(parseSummary(file)) })
+	damaged(someFacts().encode("team/app"), func(file []byte) int { return len(parseFacts("team/app", string(file))) })
+	if f := parseFacts("team/app", string(someFacts().encode("team/other"))); len(f) > 0 {
+		t.Errorf("of another repository: read %v", f)
+	}
 }
 
-func sameSummary(a, b summary) bool {
-	return maps.EqualFunc(a, b, func(a, b record) bool { return bytes.Equal(a.content, b.content) && a.pushed.Equal(b.pushed) })
+func TestFactsRoundTrip(t *testing.T) {
+	t.Parallel()
+	for _, f := range []facts{{}, someFacts()} {
+		if got := parseFacts("team/app", string(f.encode("team/app"))); !maps.Equal(got, f) {
+			t.Errorf("read back %v, expected %v", got, f)
+		}
+	}
 }
 
-// FuzzSummary reads summaries that others wrote: all that is read has the digest
-// it is filed under, and is the same when it is written and read again.
+// FuzzSummary reads summaries that others wrote: what is read is the same when it
+// is written and read again.
 func FuzzSummary(f *testing.F) {
 	f.Add([]byte(nil))
-	f.Add([]byte(summaryMagic))
-	f.Add(someSummary().encode())
-	f.Add([]byte(summaryMagic + digest.FromString("a").Encoded() + " 1 1\nb"))
-	f.Add([]byte(summaryMagic + digest.FromString("a").Encoded() + " 1 99999999999\na"))
-	f.Add([]byte(summaryMagic + digest.FromString("a").Encoded() + " -1 -1\na"))
-	f.Add([]byte(summaryMagic + digest.FromString("a").Encoded() + " 9223372036854775807 1\na"))
+	f.Add(encoded(f, someReferrers()))
+	for _, body := range []string{"{", "null", `{"digest":7}`, `{"digest":"x"}{"digest":"y"}`, `{"orasCreated":"x"}`, `{"annotations":[1]}`} {
+		f.Add([]byte(summaryHead([]byte(body)) + body))
+	}
 	f.Fuzz(func(t *testing.T, file []byte) {
-		s := parseSummary(file)
-		for d, r := range s {
-			if err := d.Validate(); err != nil || digest.FromBytes(r.content) != d {
-				t.Errorf("%q is filed under %s: %v", r.content, d, err)
-			}
+		if _, body, ok := bytes.Cut(file, []byte("\n")); ok {
+			file = append([]byte(summaryHead(body)), body...) // with the right sum
 		}
-		if again := parseSummary(s.encode()); !sameSummary(again, s) {
-			t.Errorf("%v was read back as %v", s, again)
+		stored := parseSummary(file)
+		again := parseSummary(encoded(t, slices.Collect(maps.Values(stored))))
+		if len(again) != len(stored) {
+			t.Errorf("%v was read back as %v", stored, again)
 		}
 	})
 }
 
-func TestRevisionsRoundTrip(t *testing.T) {
-	t.Parallel()
-	for _, r := range []*revisions{{known: map[digest.Digest][]digest.Digest{}}, someRevisions()} {
-		if got := parseRevisions("team/app", r.encode("team/app")); !sameRevisions(got, r) {
-			t.Errorf("read back %v, expected %v", got, r)
-		}
+// FuzzFacts reads files that others wrote: what is read is the same when it is
+// written and read again.
+func FuzzFacts(f *testing.F) {
+	f.Add("team/app", "")
+	f.Add("team/app", string(someFacts().encode("team/app")))
+	f.Add("team/app", string(someFacts().encode("team/other")))
+	for _, body := range []string{"no digest\n", "\n", "sha256:x sha256:y\nsha256:x\n"} {
+		f.Add("a", factsHead("a", body)+body)
 	}
-}
-
-func sameRevisions(a, b *revisions) bool {
-	return a.complete == b.complete && maps.EqualFunc(a.known, b.known, slices.Equal[[]digest.Digest])
-}
-
-// A file of revisions that is not whole, not this repository's, or changed in
-// any byte says nothing.
-func TestRevisionsDamaged(t *testing.T) {
-	t.Parallel()
-	file := someRevisions().encode("team/app")
-	damaged := map[string][]byte{"of another repository": someRevisions().encode("team/other"), "longer": append(slices.Clone(file), '\n')}
-	for n := range file {
-		damaged["cut at "+strconv.Itoa(n)] = file[:n]
-		changed := slices.Clone(file)
-		changed[n] ^= 1
-		damaged["changed at "+strconv.Itoa(n)] = changed
-	}
-	for name, file := range damaged {
-		if r := parseRevisions("team/app", file); r.complete || len(r.known) > 0 {
-			t.Errorf("%s: read %v", name, r)
-		}
-	}
-}
-
-// FuzzRevisions reads files of revisions that others wrote: what is read is the
-// same when it is written and read again.
-func FuzzRevisions(f *testing.F) {
-	f.Add("team/app", []byte(nil))
-	f.Add("team/app", someRevisions().encode("team/app"))
-	f.Add("team/app", someRevisions().encode("team/other"))
-	f.Add("a", []byte(revisionsHead("a", "complete", "no digest\n")+"no digest\n"))
-	f.Add("a", []byte(revisionsHead("a", "nonsense", "\n")+"\n"))
-	f.Add("a", []byte(revisionsHead("a", "complete", "sha256:x sha256:y\nsha256:x\n")+"sha256:x sha256:y\nsha256:x\n"))
-	f.Fuzz(func(t *testing.T, repository string, file []byte) {
-		if strings.ContainsAny(repository, " \t\n\v\f\r\u0085\u00a0") || strings.Join(strings.Fields(repository), "") != repository {
+	f.Fuzz(func(t *testing.T, repository, file string) {
+		if strings.ContainsAny(repository, " \n") {
 			return // no name of a repository
 		}
-		r := parseRevisions(repository, file)
-		if again := parseRevisions(repository, r.encode(repository)); repository != "" && !sameRevisions(again, r) {
-			t.Errorf("%v was read back as %v", r, again)
+		if _, body, ok := strings.Cut(file, "\n"); ok {
+			file = factsHead(repository, body) + body // with the right sum
 		}
-		for d, subjects := range r.known {
-			for _, each := range append(subjects, d) {
-				if err := each.Validate(); err != nil {
-					t.Errorf("%q counts as a digest: %v", each, err)
-				}
+		known := parseFacts(repository, file)
+		again := parseFacts(repository, string(known.encode(repository)))
+		if !maps.Equal(again, known) {
+			t.Errorf("%v was read back as %v", known, again)
+		}
+		for d, subject := range known {
+			if d.Validate() != nil || subject != "" && subject.Validate() != nil {
+				t.Errorf("%q and %q count as digests", d, subject)
 			}
 		}
 	})

@@ -25,7 +25,7 @@ func TestGone(t *testing.T) {
 						list := tree.listed(t, 5)
 						switch lost {
 						case "revisions":
-							tree.remove(layout.DerivedRevisions(repository))
+							tree.remove(layout.DerivedManifests(repository))
 						case "summaries":
 							tree.remove(layout.DerivedSubjects(repository))
 						case "everything":
@@ -109,7 +109,7 @@ func TestStaleNote(t *testing.T) {
 			t.Parallel()
 			tree := tree{t, store(t)}
 			list := tree.listed(t, 5)
-			noted, err := tree.GetContent(t.Context(), layout.DerivedRevisions(repository))
+			noted, err := tree.GetContent(t.Context(), layout.DerivedManifests(repository))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -120,7 +120,7 @@ func TestStaleNote(t *testing.T) {
 			if err := x.Close(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			tree.put(layout.DerivedRevisions(repository), string(noted))
+			tree.put(layout.DerivedManifests(repository), string(noted))
 			tree.put(layout.RevisionLink(repository, list[0]), list[0].String())
 			tree.look(t, false, append(list[2:], list[0]))
 		})

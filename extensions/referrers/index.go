@@ -1,24 +1,22 @@
 // Package referrers is the index from subjects to the manifests that refer to
 // them: link files in the storage tree, beside distribution's own.
 //
-// The invariants, and what holds them:
+// The invariants, and why they hold:
 //
-//   - The links are the truth. Each is a folder of its own, made by one write and
-//     removed by one delete, so that writers on any number of replicas never
-//     overwrite one another. Every listing reads the folder of its subject anew.
-//   - When a push is answered, its link and its revision are there. A delete
-//     removes the link first. What a listing has not seen before it checks against
-//     the revision, so that a link whose revision is gone, or has not come yet, is
-//     not shown.
-//   - All else is derived, and believed only as far as it proves itself: memory
-//     holds what a manifest's bytes say, which their digest makes immutable; the
-//     file beside a subject holds those bytes, which are hashed when it is read;
-//     the file of scanned revisions only says which manifests need not be read
-//     again to know whether they have a subject. That they are linked to it is held
-//     against the links.
-//   - A repository answers once it is known that each of its manifests that has a
-//     subject is linked (see scan). Until then it answers ErrNotReady, never a
-//     short list.
+//   - The links are the truth. Each is a file of its own, written by one operation
+//     and removed by one, so that writers on any number of replicas never overwrite
+//     one another. Every listing lists the folder of its subject.
+//   - When a push is answered, its revision and its link are there. A delete removes
+//     the link first. So a link that this process has seen with its revision, and
+//     that is still there, needs no second question; every other one is asked for
+//     its revision before it is listed.
+//   - All else is derived: in memory and in files it holds only what the bytes of a
+//     manifest say, which their digest makes immutable. Such a fact may be missing,
+//     and then the bytes are read; it cannot be out of date. What is there, what is
+//     gone and what is linked is asked of revisions and links.
+//   - A repository answers once it is known of each of its manifests which subject
+//     it names (see scan). Those that this process has not asked for yet are asked
+//     for when their subject is listed first, and linked if they are not.
 package referrers
 
 import (
@@ -35,7 +33,7 @@ import (
 
 // Options say how an Index works. Zero values mean the defaults.
 type Options struct {
-	// CacheSize is how much memory the known descriptors may take, in bytes.
+	// CacheSize is how many bytes the index may keep in memory, all told.
 	CacheSize int
 	// Concurrency is how many storage operations one task may have under way.
 	Concurrency int
@@ -44,15 +42,14 @@ type Options struct {
 	// MaxAnnotations is the size, in bytes of JSON, above which a manifest's
 	// annotations are not listed.
 	MaxAnnotations int
-	// ReadOnly forbids all writing. What would have been written is then kept in
-	// memory.
+	// ReadOnly forbids all writing. What would have been linked is then asked for
+	// again by every listing.
 	ReadOnly bool
 	// Background makes all repositories ready after start: see PrepareAll.
 	Background bool
-	// Link gives a file of the storage a second name, where that can be done: it
-	// fails if the file is not there, and with fs.ErrExist if the name is taken. It
-	// may be nil.
-	Link func(file, name string) error
+	// Unlisted reports whether manifests of a media type are left out of all
+	// listings. It may be nil.
+	Unlisted func(mediaType string) bool
 	// Observer is told what happens. It may be nil.
 	Observer Observer
 }
@@ -69,9 +66,9 @@ const (
 type Observer interface {
 	// Skipped is called for an entry that a listing leaves out.
 	Skipped(repository string, subject, referrer digest.Digest, reason error)
-	// Restored is called for a link that was lost and has been made again.
-	Restored(repository string, subject, referrer digest.Digest)
-	// Scanned is called for a repository whose manifests have been looked at.
+	// Linked is called when links were missing and have been made.
+	Linked(repository string, links int)
+	// Scanned is called for a repository that has become ready.
 	Scanned(repository string, result ScanResult)
 	// Failed is called for work in the background that will be tried again.
 	Failed(repository string, err error)
@@ -83,11 +80,13 @@ type Index struct {
 	driver   storagedriver.StorageDriver
 	options  Options
 	sets     *otter.Cache[setKey, *Set]
-	repos    *otter.Cache[string, *repoState]
-	contents *otter.Cache[digest.Digest, []byte] // that a scan has read, and a listing may be about to
+	facts    *otter.Cache[digest.Digest, *Referrer] // read by a scan or pushed, and about to be listed
+	ready    readiness
+	notes    notes
+	reads    chan struct{} // slots for manifests that are being read
+	large    chan struct{} // slots for those of more than smallManifest bytes
 	listings flights[setKey, *Set]
-	scans    flights[string, *repoState]
-	derived  derivedWriter
+	scans    flights[string, ScanResult]
 
 	ctx    context.Context // that of the work in the background
 	cancel context.CancelFunc
@@ -99,8 +98,8 @@ type setKey struct {
 	subject    digest.Digest
 }
 
-// ErrNotReady is returned for a repository whose manifests have not been looked
-// at yet. The work goes on; asking again after RetryAfter is worth while.
+// ErrNotReady is returned for a repository whose manifests have not all been
+// read yet. The work goes on; asking again after RetryAfter is worth while.
 type ErrNotReady struct {
 	Repository string
 	RetryAfter time.Duration
@@ -120,30 +119,33 @@ func New(driver storagedriver.StorageDriver, options Options) *Index {
 	if options.Observer == nil {
 		options.Observer = silent{}
 	}
-	x := &Index{driver: driver, options: options}
+	x := &Index{
+		driver: driver, options: options,
+		reads: make(chan struct{}, 4*DefaultConcurrency), large: make(chan struct{}, 2),
+	}
 	x.ctx, x.cancel = context.WithCancel(context.Background())
 	x.scans.detached = true
-	contents := options.CacheSize / 8
+	// The one budget: three quarters for what is listed, an eighth for what
+	// readiness keeps, a sixteenth each for facts on their way to a listing and to a
+	// derived file.
+	part := options.CacheSize / 16
 	x.sets = otter.Must(&otter.Options[setKey, *Set]{
-		MaximumWeight: uint64(options.CacheSize - contents),
-		Weigher:       func(_ setKey, set *Set) uint32 { return set.weight },
+		MaximumWeight: uint64(options.CacheSize - 4*part),
+		Weigher:       func(key setKey, set *Set) uint32 { return set.weight + uint32(len(key.repository)) },
 	})
-	x.contents = otter.Must(&otter.Options[digest.Digest, []byte]{
-		MaximumWeight: uint64(contents),
-		Weigher:       func(_ digest.Digest, content []byte) uint32 { return uint32(len(content)) + 256 },
+	x.facts = otter.Must(&otter.Options[digest.Digest, *Referrer]{
+		MaximumWeight: uint64(max(part, 1)),
+		Weigher:       func(_ digest.Digest, r *Referrer) uint32 { return uint32(r.weight()) + 128 },
 	})
-	x.repos = otter.Must(&otter.Options[string, *repoState]{ // one that is forgotten costs two storage operations
-		MaximumWeight: uint64(options.CacheSize),
-		Weigher:       func(_ string, state *repoState) uint32 { return state.weight() },
-	})
-	x.derived.start(x)
+	x.ready.limit = 2 * part
+	x.notes.start(x, part)
 	return x
 }
 
 // Close writes what is known but not yet written, and ends the work in the
 // background. Storage operations that hang are given up when ctx ends.
 func (x *Index) Close(ctx context.Context) error {
-	err := x.derived.stop(ctx)
+	err := x.notes.stop(ctx)
 	x.cancel()
 	ended := make(chan struct{})
 	go func() {
@@ -161,8 +163,8 @@ func (x *Index) Close(ctx context.Context) error {
 
 // Forget drops what is kept in memory about a repository that was removed.
 func (x *Index) Forget(repository string) {
-	x.repos.Invalidate(repository)
-	x.derived.forget(repository)
+	x.ready.forget(repository)
+	x.notes.forget(repository)
 }
 
 // isNotFound reports whether a storage driver says that a path is not there.
@@ -182,5 +184,5 @@ type silent struct{}
 
 func (silent) Skipped(string, digest.Digest, digest.Digest, error) {}
 func (silent) Scanned(string, ScanResult)                          {}
-func (silent) Restored(string, digest.Digest, digest.Digest)       {}
+func (silent) Linked(string, int)                                  {}
 func (silent) Failed(string, error)                                {}

@@ -136,7 +136,7 @@ func TestNotReady(t *testing.T) {
 
 func count(driver *faultdriver.Driver, path string) (n int) {
 	for _, o := range driver.Operations() {
-		if o.Method == "GetContent" && o.Path == path {
+		if o.Method == "Reader" && o.Path == path {
 			n++
 		}
 	}
@@ -215,7 +215,7 @@ func TestReplicas(t *testing.T) {
 					if err := writer.Add(t.Context(), repository, subject.Digest, d); err != nil {
 						t.Fatal(err)
 					}
-					writer.Pushed(repository, d, subject.Digest)
+					writer.Pushed(repository, d, artifact(100+i).ContentType, subject.Digest)
 					want = append(want, d)
 				}
 				if i%5 == 4 {

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/oras-distribution/registry/extensions/layout"
 )
@@ -17,13 +17,9 @@ import (
 const attempts = 5
 
 // Add records that referrer, a manifest of the repository, refers to subject. It
-// is listed by every replica when Add returns. It costs two storage operations,
-// or one where files can have two names.
+// is listed by every replica when Add returns. It costs two storage operations.
 func (x *Index) Add(ctx context.Context, repository string, subject, referrer digest.Digest) error {
-	if x.alias(ctx, repository, subject, referrer) {
-		return nil
-	}
-	err := x.put(ctx, repository, subject, referrer)
+	err := x.create(ctx, repository, subject, referrer)
 	// A delete of the same manifest may have come in between, on another replica,
 	// and must not leave a link behind.
 	var there bool
@@ -31,7 +27,7 @@ func (x *Index) Add(ctx context.Context, repository string, subject, referrer di
 		if there, err = x.HasRevision(ctx, repository, referrer); err != nil || there {
 			return err
 		}
-		return x.drop(ctx, repository, subject, referrer)
+		return x.withdraw(ctx, repository, subject, referrer)
 	})
 	if checkErr == nil && !there {
 		return ErrDeleted{Repository: repository, Manifest: referrer}
@@ -39,39 +35,14 @@ func (x *Index) Add(ctx context.Context, repository string, subject, referrer di
 	return errors.Join(err, checkErr)
 }
 
-// alias makes the link a second name of the revision's own, which says the same.
-// That does not wait for the disk: a link that is lost with the power is missed
-// by the next process, which makes it again (see repoState.noted). And it takes a
-// revision that is there, so that no delete meanwhile can leave a link behind.
-func (x *Index) alias(ctx context.Context, repository string, subject, referrer digest.Digest) bool {
-	if x.options.Link == nil || ctx.Err() != nil {
-		return false
+// restore is Add for a manifest that was found without its link. It reports
+// whether the manifest is still there.
+func (x *Index) restore(ctx context.Context, repository string, subject, referrer digest.Digest) (bool, error) {
+	err := x.Add(ctx, repository, subject, referrer)
+	if errors.As(err, new(ErrDeleted)) {
+		return false, nil
 	}
-	err := x.options.Link(layout.RevisionLink(repository, referrer), layout.ReferrerLink(repository, subject, referrer))
-	if errors.Is(err, fs.ErrExist) { // from an earlier push, and perhaps torn
-		there, statErr := x.hasLink(ctx, repository, subject, referrer)
-		return there && statErr == nil
-	}
-	return err == nil
-}
-
-// AddNew is Add for a manifest whose bytes were not in the storage before, so
-// that nobody can be deleting it. It costs one storage operation.
-func (x *Index) AddNew(ctx context.Context, repository string, subject, referrer digest.Digest) error {
-	if x.options.Link != nil {
-		return x.Add(ctx, repository, subject, referrer) // which costs no more
-	}
-	return x.put(ctx, repository, subject, referrer)
-}
-
-// AddAgain is Add for a manifest that was stored before and is probably linked.
-// It costs one storage operation if it is.
-func (x *Index) AddAgain(ctx context.Context, repository string, subject, referrer digest.Digest) error {
-	there, err := x.hasLink(ctx, repository, subject, referrer)
-	if err != nil || there {
-		return err
-	}
-	return x.Add(ctx, repository, subject, referrer)
+	return err == nil, err
 }
 
 // ErrDeleted is returned by Add for a manifest that is not in the repository.
@@ -85,8 +56,8 @@ func (e ErrDeleted) Error() string {
 	return fmt.Sprintf("manifest %s was deleted from %s while it was being pushed", e.Manifest, e.Repository)
 }
 
-// put writes one link.
-func (x *Index) put(ctx context.Context, repository string, subject, referrer digest.Digest) error {
+// create writes one link.
+func (x *Index) create(ctx context.Context, repository string, subject, referrer digest.Digest) error {
 	var err error
 	for range attempts { // the folder may be taken away while the file is made
 		err = x.driver.PutContent(ctx, layout.ReferrerLink(repository, subject, referrer), []byte(referrer))
@@ -100,51 +71,45 @@ func (x *Index) put(ctx context.Context, repository string, subject, referrer di
 	return fmt.Errorf("linking %s to its subject %s in %s: %w", referrer, subject, repository, err)
 }
 
-// Pushed tells the index that a manifest, with its subject or none, is in the
+// Pushed tells the index what the bytes of a manifest say that is now in the
 // repository and linked. It costs no storage operation, and saves reading the
-// manifest after the next start.
-func (x *Index) Pushed(repository string, manifest, subject digest.Digest) {
-	x.derived.pushed(repository, manifest, subject)
+// manifest later. An index without subject is not noted: it may be a
+// referrers-tag index, which has to be read with the tags.
+func (x *Index) Pushed(repository string, d digest.Digest, mediaType string, subject digest.Digest) {
+	if subject != "" || mediaType != v1.MediaTypeImageIndex {
+		x.notes.read(repository, d, subject)
+	}
 }
 
 // Delete runs remove, which removes a manifest from the repository, and keeps
-// the index in step: the links go first. If anything fails, they are put back.
+// the index in step: the link to the subject that the manifest names goes first.
+// If anything fails, it is put back. A manifest that names none may have been
+// attached by a referrers-tag index; listings ask for it every time.
 func (x *Index) Delete(ctx context.Context, repository string, manifest, subject digest.Digest, remove func() error) error {
-	subjects := []digest.Digest{subject}
 	if subject == "" {
-		// A referrers-tag index may have attached it nevertheless.
-		known, err := x.readRevisions(ctx, repository)
-		if err != nil {
-			return err
-		}
-		subjects = known.subjects(manifest)
+		return remove()
 	}
-	x.derived.deleted(repository, manifest)
-	for _, s := range subjects {
-		if err := x.remove(ctx, repository, s, manifest); err != nil {
-			x.relinkAll(ctx, repository, subjects, manifest)
-			return err
-		}
+	err := x.remove(ctx, repository, subject, manifest)
+	if err == nil {
+		err = remove()
 	}
-	if err := remove(); err != nil {
-		x.relinkAll(ctx, repository, subjects, manifest)
+	if err != nil {
+		x.reinstate(ctx, repository, subject, manifest)
 		return err // as it is: distribution's handler tells errors apart by their values
 	}
 	// A push of the same manifest meanwhile may have linked a revision that is
 	// gone again.
-	for _, s := range subjects {
-		err := despite(ctx, func(ctx context.Context) error {
-			if linked, err := x.hasLink(ctx, repository, s, manifest); err != nil || !linked {
-				return err
-			}
-			if there, err := x.HasRevision(ctx, repository, manifest); err != nil || there {
-				return err
-			}
-			return x.drop(ctx, repository, s, manifest)
-		})
-		if err != nil {
-			x.options.Observer.Failed(repository, err)
+	err = despite(ctx, func(ctx context.Context) error {
+		if linked, err := x.hasLink(ctx, repository, subject, manifest); err != nil || !linked {
+			return err
 		}
+		if there, err := x.HasRevision(ctx, repository, manifest); err != nil || there {
+			return err
+		}
+		return x.withdraw(ctx, repository, subject, manifest)
+	})
+	if err != nil {
+		x.options.Observer.Failed(repository, err)
 	}
 	return nil
 }
@@ -169,13 +134,18 @@ func (x *Index) remove(ctx context.Context, repository string, subject, referrer
 	return fmt.Errorf("removing the link from %s to %s in %s: %w", referrer, subject, repository, err)
 }
 
-// drop removes the link of a manifest that is not in the repository. If the
+// withdraw removes the link of a manifest that is not in the repository. If the
 // manifest is pushed meanwhile, it gets its link back.
-func (x *Index) drop(ctx context.Context, repository string, subject, referrer digest.Digest) error {
+func (x *Index) withdraw(ctx context.Context, repository string, subject, referrer digest.Digest) error {
 	if err := x.remove(ctx, repository, subject, referrer); err != nil {
 		return err
 	}
-	return x.relink(ctx, repository, subject, referrer)
+	there, err := x.HasRevision(ctx, repository, referrer)
+	if err != nil || !there {
+		return err
+	}
+	_, err = x.restore(ctx, repository, subject, referrer)
+	return err
 }
 
 // clearUpTimeout is how long the clearing up after a push or delete may take
@@ -194,39 +164,22 @@ func despite(ctx context.Context, do func(context.Context) error) error {
 	return do(ctx)
 }
 
-// relinkAll puts back the links of a manifest that could not be deleted. Where
-// that fails as well, the repository counts as not ready, and the manifest as
-// not looked at: the next listing puts the link back first.
-func (x *Index) relinkAll(ctx context.Context, repository string, subjects []digest.Digest, manifest digest.Digest) {
+// reinstate puts back the link of a manifest that could not be deleted. Where
+// that fails as well, the repository is no longer ready: getting it ready again
+// finds the manifest, and the next listing of its subject links it.
+func (x *Index) reinstate(ctx context.Context, repository string, subject, manifest digest.Digest) {
 	err := despite(ctx, func(ctx context.Context) error {
 		there, err := x.HasRevision(ctx, repository, manifest)
-		if err == nil && !there {
-			return nil
-		}
-		x.repos.Invalidate(repository)
-		if err != nil {
+		if err != nil || !there {
 			return err
 		}
-		for _, s := range subjects {
-			err = errors.Join(err, x.relink(ctx, repository, s, manifest))
-		}
+		_, err = x.restore(ctx, repository, subject, manifest)
 		return err
 	})
 	if err != nil {
+		x.ready.forget(repository)
 		x.options.Observer.Failed(repository, err)
 	}
-}
-
-// relink puts a link back if its revision is still there, and as long as it is.
-func (x *Index) relink(ctx context.Context, repository string, subject, referrer digest.Digest) error {
-	there, err := x.HasRevision(ctx, repository, referrer)
-	if err != nil || !there {
-		return err
-	}
-	if err := x.Add(ctx, repository, subject, referrer); !errors.As(err, new(ErrDeleted)) {
-		return err
-	}
-	return nil
 }
 
 // HasRevision reports whether a manifest is in the repository, whatever a

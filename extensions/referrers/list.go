@@ -1,13 +1,12 @@
 package referrers
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
-	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -16,22 +15,15 @@ import (
 	"github.com/oras-distribution/registry/extensions/layout"
 )
 
-// What is wrong with an entry that a listing leaves out.
-var (
-	errNoRevision = errors.New("the manifest is not in the repository")
-	errNoContent  = errors.New("the manifest's bytes are not in the storage")
-	errGone       = errors.New("the manifest was deleted, and its link is removed")
-	errCorrupt    = errors.New("the manifest's bytes do not have its digest")
-)
-
 // Referrers returns the manifests of the repository that refer to subject. A
 // subject or repository that is not there has none. The set holds every
-// referrer that was acknowledged before the call, and only such as can be
-// pulled; what cannot be known for certain is an error, or ErrNotReady.
+// referrer that was acknowledged before the call, and none that cannot be pulled;
+// what cannot be known for certain is an error, or ErrNotReady.
 //
-// It costs one storage operation, or two if there may be something new, where
-// this process knows the manifests, and at most four where it does not but the
-// subject was listed before.
+// It costs one storage operation where this process has listed the subject
+// before and nothing has changed. Otherwise each manifest that it has not seen
+// yet costs one to ask for its revision, and one to read it unless its
+// description is known.
 func (x *Index) Referrers(ctx context.Context, repository string, subject digest.Digest) (*Set, error) {
 	key := setKey{repository, subject}
 	return x.listings.do(ctx, x.ctx, key, func(ctx context.Context) (*Set, error) {
@@ -40,133 +32,250 @@ func (x *Index) Referrers(ctx context.Context, repository string, subject digest
 }
 
 func (x *Index) load(ctx context.Context, key setKey) (*Set, error) {
-	state, ready := x.repos.GetIfPresent(key.repository)
-	known, _ := x.sets.GetIfPresent(key)
-	if !ready || known == nil {
-		return x.loadCold(ctx, key, state, known)
-	}
-	version, err := x.version(ctx, key)
-	if err != nil {
+	l := &lookup{index: x, key: key}
+	l.known, _ = x.sets.GetIfPresent(key)
+	if err := l.ask(ctx); err != nil {
 		return nil, err
 	}
-	if version.same(known.version) {
-		return known, nil
+	unseen := x.ready.unseen(key)
+	if len(unseen) == 0 && l.known != nil && l.known.isOf(l.links) {
+		if gone, err := l.anyGone(ctx, l.known.again); err != nil || !gone {
+			return l.known, err
+		}
 	}
-	links, err := x.links(ctx, key, state)
-	if err != nil {
-		return nil, err
-	}
-	if known.is(links) && !version.settled {
-		return known, nil
-	}
-	return x.resolve(ctx, key, links, version, known, nil)
+	return l.resolve(ctx, unseen)
 }
 
-// version is the state of a subject's folder, as far as a storage driver can tell
-// it without listing the folder.
-type version struct {
-	modified time.Time
-	settled  bool
+// lookup is the making of one set.
+type lookup struct {
+	index  *Index
+	key    setKey
+	known  *Set                        // what this process has seen before, or nil
+	links  []string                    // the paths in the subject's folder
+	stored map[digest.Digest]*Referrer // what the subject's derived file says
+
+	fresh atomic.Int64 // how many descriptions were not stored
+	kept  atomic.Int64 // how many bytes of annotations the set keeps
 }
 
-// settleTime is how long ago a folder must have been changed for its time of
-// change to tell the next change from the last: clocks of filesystems are coarse.
-const settleTime = 3 * time.Second
-
-func (v version) same(w version) bool {
-	return v.settled && w.settled && v.modified.Equal(w.modified)
-}
-
-// version costs no storage operation where it cannot be told. A real filesystem
-// notes in a folder when an entry was added or removed last.
-func (x *Index) version(ctx context.Context, key setKey) (version, error) {
-	if x.driver.Name() != "filesystem" {
-		return version{}, nil
+// ask asks the storage, all at once, for what every listing needs and is not
+// known.
+func (l *lookup) ask(ctx context.Context) error {
+	x := l.index
+	ready := x.ready.has(l.key.repository)
+	if ready && l.known != nil {
+		return l.list(ctx)
 	}
-	info, err := x.driver.Stat(ctx, layout.Referrers(key.repository, key.subject, digest.Canonical))
-	switch {
-	case isNotFound(err):
-		return version{}, nil
-	case err != nil:
-		return version{}, fmt.Errorf("looking at the referrers of %s in %s: %w", key.subject, key.repository, err)
+	group, ctx := errgroup.WithContext(ctx)
+	if !ready {
+		group.Go(func() error { return x.prepare(ctx, l.key.repository) })
 	}
-	modified := info.ModTime()
-	return version{modified, time.Since(modified) > settleTime}, nil
+	if l.known == nil {
+		group.Go(func() (err error) {
+			l.stored, err = x.readSummary(ctx, l.key)
+			return err
+		})
+	}
+	group.Go(func() error { return l.list(ctx) })
+	return group.Wait()
 }
 
-// loadCold asks the storage for everything at once that a listing may need.
-// state is nil for a repository that is not ready.
-func (x *Index) loadCold(ctx context.Context, key setKey, state *repoState, known *Set) (*Set, error) {
-	var (
-		made   *repoState
-		links  []string
-		stored summary
-	)
+// list reads the folder of the subject. All manifests that distribution stores
+// have digests of the canonical algorithm.
+func (l *lookup) list(ctx context.Context) (err error) {
+	l.links, err = l.index.driver.List(ctx, layout.Referrers(l.key.repository, l.key.subject, digest.Canonical))
+	if err != nil && !isNotFound(err) {
+		return fmt.Errorf("listing the referrers of %s in %s: %w", l.key.subject, l.key.repository, err)
+	}
+	return nil
+}
+
+// anyGone reports whether one of the manifests is no longer in the repository.
+func (l *lookup) anyGone(ctx context.Context, list []*Referrer) (gone bool, err error) {
+	for _, r := range list { // few, if any
+		there, err := l.index.HasRevision(ctx, l.key.repository, r.Digest)
+		if err != nil || !there {
+			return true, err
+		}
+	}
+	return false, nil
+}
+
+// resolve makes the set of what is linked and of what is known to name the
+// subject. What this process has seen as it is now is taken over; every other
+// manifest is asked for, several at once.
+func (l *lookup) resolve(ctx context.Context, unseen pairs) (*Set, error) {
+	seen := l.known.byName()
 	group, groupCtx := errgroup.WithContext(ctx)
-	if state == nil {
+	group.SetLimit(l.index.options.Concurrency)
+	names := make(map[string]bool, len(l.links))
+	entries := make([]entry, len(l.links), len(l.links)+len(unseen))
+	for i, link := range l.links {
+		hex := path.Base(link)
+		if !isHex(hex) || names[hex] {
+			continue
+		}
+		names[hex] = true
+		if entries[i] = seen[hex]; entries[i].settled() {
+			continue
+		}
 		group.Go(func() (err error) {
-			made, err = x.ready(groupCtx, key.repository)
+			entries[i], err = l.inspect(groupCtx, digest.NewDigestFromEncoded(digest.Canonical, hex), seen[hex])
 			return err
 		})
 	}
-	group.Go(func() (err error) {
-		links, err = x.links(groupCtx, key, state)
-		return err
-	})
-	if known == nil {
-		group.Go(func() (err error) {
-			stored, err = x.readSummary(groupCtx, key)
-			return err
-		})
+	missing := make([]entry, len(unseen))
+	for i, p := range unseen {
+		if !names[p.referrer.Encoded()] {
+			group.Go(func() (err error) {
+				missing[i], err = l.link(groupCtx, p.referrer, seen[p.referrer.Encoded()])
+				return err
+			})
+		}
 	}
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	if made != nil && made.changed {
-		// Making the repository ready has changed links, maybe after they were read.
-		var err error
-		if links, err = x.links(ctx, key, made); err != nil {
-			return nil, err
+	return l.finish(entries, missing), nil
+}
+
+// link inspects a manifest that is not linked, and links it if it is to be listed.
+func (l *lookup) link(ctx context.Context, d digest.Digest, before entry) (entry, error) {
+	x := l.index
+	e, err := l.inspect(ctx, d, before)
+	if err != nil || e.Referrer == nil || x.options.ReadOnly {
+		return e, err
+	}
+	there, err := x.restore(ctx, l.key.repository, l.key.subject, d)
+	if err != nil || !there {
+		return entry{}, err
+	}
+	x.options.Observer.Linked(l.key.repository, 1)
+	return e, nil
+}
+
+// finish makes the set, and keeps it unless there is nothing to keep.
+func (l *lookup) finish(entries, missing []entry) *Set {
+	x := l.index
+	isEmpty := func(e entry) bool { return e.Referrer == nil && e.absence == nil }
+	entries = slices.DeleteFunc(entries, isEmpty)
+	var unlinked []*Referrer
+	for _, e := range missing {
+		switch {
+		case e.Referrer == nil:
+		case x.options.ReadOnly:
+			unlinked = append(unlinked, e.Referrer)
+		default:
+			entries = append(entries, e)
 		}
 	}
-	if state == nil {
-		state = made
+	set := newSet(x, entries, unlinked)
+	if len(unlinked) == 0 { // what read-only mode left has to be asked for again
+		x.ready.seen(l.key)
 	}
-	restored, err := x.restore(ctx, key, state, links)
-	if err == nil && restored {
-		links, err = x.links(ctx, key, state)
+	if len(set.Referrers)+len(set.entries) == 0 {
+		x.sets.Invalidate(l.key)
+		return set
 	}
+	x.sets.Set(l.key, set)
+	// A description that is written again for each new manifest would be written
+	// all the time: an eighth may have to be read.
+	if l.fresh.Load() > int64(len(set.Referrers)/8) {
+		x.notes.described(l.key, set)
+	}
+	return set
+}
+
+// inspect asks for one manifest. The error is that of a storage that cannot tell.
+func (l *lookup) inspect(ctx context.Context, d digest.Digest, before entry) (entry, error) {
+	x := l.index
+	absent := func(reason error, final bool) (entry, error) {
+		if before.absence == nil || !errors.Is(reason, before.absence.reason) {
+			x.options.Observer.Skipped(l.key.repository, l.key.subject, d, reason)
+		}
+		return entry{absence: &absence{d, reason, final}}, nil
+	}
+	switch there, err := x.HasRevision(ctx, l.key.repository, d); {
+	case err != nil:
+		return entry{}, err
+	case !there:
+		return absent(errNoRevision, false)
+	case before.Referrer != nil:
+		return before, nil
+	}
+	r, err := l.description(ctx, d)
+	switch {
+	case isBroken(err):
+		return absent(err, false)
+	case errors.As(err, new(*unreadableError)):
+		return absent(err, true)
+	case err != nil:
+		return entry{}, err
+	case r.Subject != "" && r.Subject != l.key.subject:
+		return absent(fmt.Errorf("its subject is %s", r.Subject), true)
+	case x.options.Unlisted != nil && x.options.Unlisted(r.MediaType):
+		return entry{absence: &absence{d, nil, true}}, nil
+	}
+	return l.entry(ctx, r)
+}
+
+// unreadableError is what is wrong with bytes that have their digest.
+type unreadableError struct{ error }
+
+// description is what the manifest's bytes say.
+func (l *lookup) description(ctx context.Context, d digest.Digest) (*Referrer, error) {
+	x := l.index
+	if r, ok := l.stored[d]; ok {
+		return r, nil
+	}
+	l.fresh.Add(1)
+	if r, ok := x.facts.Invalidate(d); ok {
+		return r, nil
+	}
+	content, err := x.content(ctx, d)
 	if err != nil {
 		return nil, err
 	}
-	state.checked(key.subject)
-	if state.unsure {
-		stored = nil
+	r, err := describe(d, content)
+	if err != nil {
+		return nil, &unreadableError{err}
 	}
-	return x.resolve(ctx, key, links, version{}, known, stored)
+	return r, nil
 }
 
-// links reads the folder of a subject: the hex digits of its referrers' digests,
-// in ascending order. All manifests that distribution stores have digests of the
-// canonical algorithm.
-func (x *Index) links(ctx context.Context, key setKey, state *repoState) ([]string, error) {
-	paths, err := x.driver.List(ctx, layout.Referrers(key.repository, key.subject, digest.Canonical))
-	if err != nil && !isNotFound(err) {
-		return nil, fmt.Errorf("listing the referrers of %s in %s: %w", key.subject, key.repository, err)
+// entry makes the entry of a referrer.
+func (l *lookup) entry(ctx context.Context, fact *Referrer) (entry, error) {
+	r := *fact
+	if r.Subject == l.key.subject {
+		r.Subject = l.key.subject // one string for all
 	}
-	links := paths[:0]
-	for _, path := range paths {
-		if hex := path[strings.LastIndexByte(path, '/')+1:]; isHex(hex) {
-			links = append(links, hex)
+	if r.AnnotationsSize > l.index.options.MaxAnnotations {
+		r.Annotations, r.AnnotationsSize = nil, 0
+	}
+	if l.kept.Add(int64(len(r.Annotations))) > int64(l.index.options.CacheSize/4) {
+		r.Annotations = nil // they are read when they are listed
+	}
+	if !r.dated() {
+		pushed, err := l.pushed(ctx, r.Digest)
+		if isNotFound(err) { // it was removed this moment
+			return entry{absence: &absence{r.Digest, errNoContent, false}}, nil
 		}
+		if err != nil {
+			return entry{}, err
+		}
+		r.Pushed = pushed
 	}
-	if state != nil {
-		links = state.patch(key.subject, links)
+	return entry{Referrer: &r}, nil
+}
+
+// pushed is when a manifest was pushed first: the time of its bytes. Those are
+// not written again when it is pushed again, so that all processes agree on it.
+func (l *lookup) pushed(ctx context.Context, d digest.Digest) (time.Time, error) {
+	info, err := l.index.driver.Stat(ctx, layout.BlobData(d))
+	if err != nil {
+		return time.Time{}, fmt.Errorf("reading the time of manifest %s: %w", d, err)
 	}
-	if !slices.IsSorted(links) {
-		slices.Sort(links)
-	}
-	return slices.Compact(links), nil
+	return info.ModTime().UTC(), nil
 }
 
 // isHex reports whether text is the encoded part of a canonical digest.
@@ -180,160 +289,4 @@ func isHex(text string) bool {
 		}
 	}
 	return true
-}
-
-// resolve makes the set that the links say, reading only manifests that neither
-// the known set nor the stored summary has.
-func (x *Index) resolve(ctx context.Context, key setKey, links []string, at version, known *Set, stored summary) (*Set, error) {
-	r := &resolution{
-		index: x, key: key, fresh: summary{},
-		list:    make([]*Referrer, 0, len(links)),
-		refused: map[digest.Digest]error{}, pending: map[digest.Digest]error{},
-	}
-	var before []*Referrer // in the order of the links
-	if known != nil {
-		before = known.Referrers
-	}
-	var unknown []digest.Digest
-	for _, hex := range links {
-		for len(before) > 0 && before[0].Digest.Encoded() < hex {
-			before = before[1:]
-		}
-		if len(before) > 0 && before[0].Digest.Encoded() == hex {
-			r.list = append(r.list, before[0])
-			continue
-		}
-		d := digest.NewDigestFromEncoded(digest.Canonical, hex)
-		if known != nil && known.refused[d] != nil {
-			r.refused[d] = known.refused[d]
-		} else if record, ok := stored[d]; ok {
-			r.take(d, record)
-		} else {
-			unknown = append(unknown, d)
-		}
-	}
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(x.options.Concurrency)
-	for _, d := range unknown {
-		group.Go(func() error { return r.read(groupCtx, d) })
-	}
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
-	set := newSet(r.list, r.refused, r.pending)
-	if len(r.pending) == 0 {
-		set.version = at
-	}
-	x.sets.Set(key, set)
-	if len(r.fresh) > 0 {
-		x.derived.listed(key, r.fresh)
-	}
-	return set, nil
-}
-
-// resolution is the making of one set.
-type resolution struct {
-	index   *Index
-	key     setKey
-	mu      sync.Mutex
-	list    []*Referrer
-	refused map[digest.Digest]error
-	pending map[digest.Digest]error
-	fresh   summary
-}
-
-// take adds a manifest whose bytes are known.
-func (r *resolution) take(d digest.Digest, record record) {
-	referrer, err := describe(d, r.key.subject, record.content, r.index.options.MaxAnnotations)
-	if err != nil {
-		r.skip(r.refused, d, err)
-		return
-	}
-	r.accept(referrer, record)
-}
-
-// accept adds a referrer that was read from a record.
-func (r *resolution) accept(referrer *Referrer, record record) {
-	if !referrer.dated() {
-		referrer.Pushed = record.pushed
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.list = append(r.list, referrer)
-}
-
-func (r *resolution) skip(into map[digest.Digest]error, d digest.Digest, reason error) {
-	r.index.options.Observer.Skipped(r.key.repository, r.key.subject, d, reason)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	into[d] = reason
-}
-
-// read adds a manifest that has to be read. One that cannot be pulled is left
-// out; a storage error ends the listing.
-func (r *resolution) read(ctx context.Context, d digest.Digest) error {
-	x := r.index
-	there, err := x.HasRevision(ctx, r.key.repository, d)
-	if err != nil {
-		return err
-	}
-	if !there {
-		r.skip(r.pending, d, errNoRevision)
-		return nil
-	}
-	content, scanned := x.contents.Invalidate(d)
-	if !scanned {
-		content, err = x.content(ctx, d)
-	}
-	switch {
-	case errors.Is(err, errNoContent) || errors.Is(err, errCorrupt):
-		r.skip(r.pending, d, err)
-		return nil
-	case err != nil:
-		return err
-	}
-	record := record{content: content}
-	referrer, err := describe(d, r.key.subject, content, x.options.MaxAnnotations)
-	if err != nil {
-		r.skip(r.refused, d, err)
-	} else {
-		if !referrer.dated() {
-			if record.pushed, err = r.pushed(ctx, d); isNotFound(err) {
-				r.skip(r.pending, d, errNoRevision) // deleted this moment
-				return nil
-			} else if err != nil {
-				return err
-			}
-		}
-		r.accept(referrer, record)
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.fresh[d] = record
-	return nil
-}
-
-// pushed is when a manifest was pushed first: the time of its bytes. Those are
-// not written again when it is pushed again, so that what one process keeps in
-// mind is what another one reads.
-func (r *resolution) pushed(ctx context.Context, d digest.Digest) (time.Time, error) {
-	info, err := r.index.driver.Stat(ctx, layout.BlobData(d))
-	if err != nil {
-		return time.Time{}, fmt.Errorf("looking at manifest %s: %w", d, err)
-	}
-	return info.ModTime().UTC(), nil
-}
-
-// content reads the bytes of a manifest and holds them against their digest.
-func (x *Index) content(ctx context.Context, d digest.Digest) ([]byte, error) {
-	content, err := x.driver.GetContent(ctx, layout.BlobData(d))
-	switch {
-	case isNotFound(err):
-		return nil, errNoContent
-	case err != nil:
-		return nil, fmt.Errorf("reading manifest %s: %w", d, err)
-	case d.Algorithm().FromBytes(content) != d:
-		return nil, errCorrupt
-	}
-	return bytes.Clone(content), nil
 }

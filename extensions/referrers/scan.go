@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"sync"
 	"time"
 
@@ -11,17 +12,18 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/oras-distribution/registry/extensions/layout"
 	"github.com/oras-distribution/registry/extensions/manifest"
 )
 
-// ScanResult is what looking at the manifests of a repository came to.
+// ScanResult is what getting a repository ready came to.
 type ScanResult struct {
 	// Revisions is how many manifests the repository has, Read how many of them had
 	// to be read.
 	Revisions, Read int
-	// Added and Removed are how many links were made and removed.
-	Added, Removed int
-	// Unreadable is how many manifests could not be made sense of.
+	// Added is how many links were made.
+	Added int
+	// Unreadable is how many manifests could not be read.
 	Unreadable int
 }
 
@@ -29,16 +31,16 @@ type ScanResult struct {
 // scan has come, so that one that is killed goes on from there.
 const partialAfter = 5_000
 
-// ready waits until it is known that all manifests of the repository that have
-// a subject are linked, or answers ErrNotReady when that takes too long.
-func (x *Index) ready(ctx context.Context, repository string) (*repoState, error) {
+// prepare waits until the repository is ready, or answers ErrNotReady when that
+// takes too long.
+func (x *Index) prepare(ctx context.Context, repository string) error {
 	waitCtx, cancel := context.WithTimeout(ctx, x.options.Wait)
 	defer cancel()
-	state, err := x.makeReady(waitCtx, repository)
+	_, err := x.makeReady(waitCtx, repository)
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-		return nil, ErrNotReady{Repository: repository, RetryAfter: max(x.options.Wait, time.Second)}
+		return ErrNotReady{Repository: repository, RetryAfter: max(x.options.Wait, time.Second)}
 	}
-	return state, err
+	return err
 }
 
 // stallTimeout is how long a scan may take for its next step. A storage that
@@ -47,13 +49,13 @@ const stallTimeout = 2 * time.Minute
 
 // makeReady scans a repository unless it is ready. The scan goes on when ctx
 // ends, for the next who asks.
-func (x *Index) makeReady(ctx context.Context, repository string) (*repoState, error) {
-	if state, ok := x.repos.GetIfPresent(repository); ok {
-		return state, nil
+func (x *Index) makeReady(ctx context.Context, repository string) (ScanResult, error) {
+	if x.ready.has(repository) {
+		return ScanResult{}, nil
 	}
-	return x.scans.do(ctx, x.ctx, repository, func(ctx context.Context) (*repoState, error) {
-		if state, ok := x.repos.GetIfPresent(repository); ok {
-			return state, nil
+	return x.scans.do(ctx, x.ctx, repository, func(ctx context.Context) (ScanResult, error) {
+		if x.ready.has(repository) {
+			return ScanResult{}, nil
 		}
 		ctx, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
@@ -61,137 +63,140 @@ func (x *Index) makeReady(ctx context.Context, repository string) (*repoState, e
 			cancel(fmt.Errorf("indexing %s: the storage has not answered for %s", repository, stallTimeout))
 		})
 		defer stalled.Stop()
-		state, err := x.scan(ctx, repository, func() { stalled.Reset(stallTimeout) })
+		result, err := x.getReady(ctx, repository, func() { stalled.Reset(stallTimeout) })
 		if err != nil && ctx.Err() != nil && x.ctx.Err() == nil {
 			err = context.Cause(ctx)
 		}
-		return state, err
+		return result, err
 	})
 }
 
-// scan looks at every manifest of a repository that has not been looked at: by
-// this process, or by one that noted it in the file of scanned revisions. So it
-// finds what other programs pushed to the tree or deleted from it meanwhile. It
-// costs two storage operations where there was nothing of the kind.
-func (x *Index) scan(ctx context.Context, repository string, alive func()) (*repoState, error) {
-	s := &scanner{index: x, repository: repository, write: !x.options.ReadOnly, alive: alive, state: &repoState{}}
-	found, err := s.run(ctx)
-	if err != nil {
-		return nil, err
+// getReady learns which subject each manifest of a repository names. It costs two
+// storage operations where that is known of all of them.
+func (x *Index) getReady(ctx context.Context, repository string, step func()) (ScanResult, error) {
+	s := &scanner{index: x, repository: repository, step: step, dry: x.options.ReadOnly}
+	if err := s.run(ctx); err != nil {
+		return s.result, err
+	}
+	left := s.pairs
+	if !x.ready.hasRoomFor(len(left)) {
+		// What cannot be kept until its subject is listed is asked for now.
+		var err error
+		if left, err = s.settle(ctx, left); err != nil {
+			return s.result, err
+		}
+	}
+	if s.result.Revisions > 0 { // what is not there is not kept
+		x.ready.keep(repository, newUnseen(left))
 	}
 	x.options.Observer.Scanned(repository, s.result)
-	if found { // a repository that is not there is not kept in mind
-		x.repos.Set(repository, s.state)
-	}
-	return s.state, nil
+	return s.result, nil
 }
 
 // scanner is one scan of one repository.
 type scanner struct {
 	index      *Index
 	repository string
-	write      bool   // false: links go to the overlay, and nothing is noted
-	afresh     bool   // true: what was noted before does not count
-	each       func() // called for each manifest that was read; may be nil
-	alive      func() // called for each step; may be nil
-	mu         sync.Mutex
-	state      *repoState
-	known      *revisions
-	present    map[digest.Digest]struct{}
+	afresh     bool   // what is known from before does not count
+	dry        bool   // nothing is written
+	step       func() // called for each manifest and tag that was read
 	result     ScanResult
-	indexes    bool // an index without subject was read: it may be a referrers-tag index
+
+	mu         sync.Mutex
+	present    map[digest.Digest]bool
+	known      facts
+	indexes    []digest.Digest // without subject: one may be a referrers-tag index
+	pairs      pairs           // of manifests that are there and the subjects they have
+	unreadable map[digest.Digest]error
 }
 
-func (s *scanner) run(ctx context.Context) (found bool, err error) {
+// run reads the manifests of which nothing is known.
+func (s *scanner) run(ctx context.Context) error {
+	s.unreadable = map[digest.Digest]error{}
+	if err := s.ask(ctx); err != nil {
+		return err
+	}
+	var fresh []digest.Digest
+	for d := range s.present {
+		if subject, ok := s.known[d]; !ok {
+			fresh = append(fresh, d)
+		} else if subject != "" {
+			s.pairs = append(s.pairs, pair{subject, d})
+		}
+	}
+	if err := s.readAll(ctx, fresh); err != nil {
+		return err
+	}
+	if len(s.indexes) > 0 {
+		if err := s.readTags(ctx); err != nil {
+			return err
+		}
+		for _, d := range s.indexes { // only now: what the tags attach has been linked
+			s.known[d] = ""
+		}
+	}
+	if len(fresh) == 0 || s.afresh {
+		return nil
+	}
+	return s.note(ctx)
+}
+
+// ask reads the names of the manifests and what is known of them.
+func (s *scanner) ask(ctx context.Context) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
-		s.present, err = s.index.present(groupCtx, s.repository)
+		s.present, err = s.index.revisions(groupCtx, s.repository)
 		return err
 	})
-	group.Go(func() (err error) {
-		s.known, err = s.index.readRevisions(groupCtx, s.repository)
-		return err
-	})
-	if err := group.Wait(); err != nil {
-		return false, err
+	s.known = facts{}
+	if !s.afresh {
+		group.Go(func() (err error) {
+			s.known, err = s.index.readFacts(groupCtx, s.repository)
+			return err
+		})
 	}
-	s.state.unsure = !s.known.complete
-	s.index.derived.merge(s.repository, s.known)
-	if s.afresh {
-		s.forget()
-	}
+	err := group.Wait()
 	s.result.Revisions = len(s.present)
-	fresh, gone := s.compare()
-	s.state.noted = noteLinks(s.known)
-	if err := s.readAll(ctx, fresh); err != nil {
-		return false, err
-	}
-	for d, subjects := range gone {
-		for _, subject := range subjects {
-			if err := s.unlink(ctx, subject, d); err != nil {
-				return false, err
-			}
-			s.step()
-		}
-	}
-	if s.indexes || !s.known.complete {
-		if err := s.readTags(ctx); err != nil {
-			return false, err
-		}
-	}
-	if noted := s.known.complete && len(fresh) == 0 && len(gone) == 0; !noted && len(s.present)+len(gone) > 0 {
-		s.known.complete = true
-		if err := s.note(ctx); err != nil {
-			return false, err
-		}
-	}
-	return len(s.present) > 0, nil
+	return err
 }
 
-// forget drops what was noted, but for manifests that are gone: their links are
-// to be removed.
-func (s *scanner) forget() {
-	s.known.complete = false
-	for d := range s.known.known {
-		if s.isPresent(d) {
-			delete(s.known.known, d)
+// revisions lists the manifests of a repository. On filesystems, some may be
+// folders that a delete has left empty.
+func (x *Index) revisions(ctx context.Context, repository string) (map[digest.Digest]bool, error) {
+	paths, err := x.driver.List(ctx, layout.Revisions(repository)+"/"+digest.Canonical.String())
+	if err != nil && !isNotFound(err) {
+		return nil, fmt.Errorf("listing the manifests of %s: %w", repository, err)
+	}
+	present := make(map[digest.Digest]bool, len(paths))
+	for _, p := range paths {
+		if hex := path.Base(p); isHex(hex) {
+			present[digest.NewDigestFromEncoded(digest.Canonical, hex)] = true
 		}
 	}
+	return present, nil
 }
 
-// compare finds the manifests that have not been looked at, and those that were
-// and are no longer there.
-func (s *scanner) compare() (fresh []digest.Digest, gone map[digest.Digest][]digest.Digest) {
-	gone = map[digest.Digest][]digest.Digest{}
+// note writes down what is known of the manifests that are there.
+func (s *scanner) note(ctx context.Context) error {
+	known := make(facts, len(s.present))
 	for d := range s.present {
-		if _, ok := s.known.known[d]; !ok {
-			fresh = append(fresh, d)
+		if subject, ok := s.known[d]; ok {
+			known[d] = subject
 		}
 	}
-	for d, subjects := range s.known.known {
-		if _, ok := s.present[d]; !ok {
-			gone[d] = subjects
-			delete(s.known.known, d)
-		}
-	}
-	return fresh, gone
+	return s.index.writeFacts(ctx, s.repository, known)
 }
 
-// readAll reads manifests, with a bound on how many at once, and links them.
+// readAll reads manifests, with a bound on how many at once.
 func (s *scanner) readAll(ctx context.Context, list []digest.Digest) error {
 	for len(list) > 0 {
 		part := list[:min(partialAfter, len(list))]
 		list = list[len(part):]
-		group, groupCtx := errgroup.WithContext(ctx)
-		group.SetLimit(s.index.options.Concurrency)
-		for _, d := range part {
-			group.Go(func() error { return s.read(groupCtx, d) })
-		}
-		if err := group.Wait(); err != nil {
+		err := forEach(ctx, s.index.options.Concurrency, part, func(ctx context.Context, i int) error { return s.read(ctx, part[i]) })
+		if err != nil {
 			return err
 		}
-		if len(list) > 0 {
-			s.known.complete = false // the tags come after the manifests
+		if len(list) > 0 && !s.afresh {
 			if err := s.note(ctx); err != nil {
 				return err
 			}
@@ -202,117 +207,104 @@ func (s *scanner) readAll(ctx context.Context, list []digest.Digest) error {
 
 func (s *scanner) read(ctx context.Context, d digest.Digest) error {
 	x := s.index
+	defer s.step()
 	content, err := x.content(ctx, d)
-	if errors.Is(err, errNoContent) || errors.Is(err, errCorrupt) {
-		// It cannot be pulled either. It is not noted, so that it is looked at again.
-		x.options.Observer.Skipped(s.repository, "", d, err)
-		s.count(func() { s.result.Unreadable++ })
-		return nil
+	if isBroken(err) {
+		return s.broken(ctx, d, err)
 	}
 	if err != nil {
 		return err
 	}
-	var subject digest.Digest
-	m, err := manifest.Parse(content)
-	switch {
-	case err != nil:
-		x.options.Observer.Skipped(s.repository, "", d, err)
-		s.count(func() { s.result.Unreadable++ })
-	case m.Subject != nil:
-		subject = m.Subject.Digest
-		if linked, err := s.link(ctx, subject, d); err != nil || !linked {
-			return err
-		}
-		x.contents.Set(d, content)
+	r, err := describe(d, content)
+	if err != nil {
+		s.skip(d, err)
+		r = &Referrer{}
 	}
-	s.count(func() {
-		s.result.Read++
-		s.indexes = s.indexes || subject == "" && m != nil && m.MediaType == v1.MediaTypeImageIndex
-		s.known.add(d, subject)
-	})
-	if s.each != nil {
-		s.each()
-	}
-	s.step()
-	return nil
-}
-
-// step tells that the storage has answered.
-func (s *scanner) step() {
-	if s.alive != nil {
-		s.alive()
-	}
-}
-
-func (s *scanner) count(change func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	change()
-}
-
-func (s *scanner) isPresent(d digest.Digest) bool {
-	_, ok := s.present[d]
-	return ok
-}
-
-// link makes a link if it is not there. It reports false for a folder that has
-// no revision in it, which some drivers list: that is not linked.
-func (s *scanner) link(ctx context.Context, subject, referrer digest.Digest) (bool, error) {
-	x := s.index
-	there, err := x.HasRevision(ctx, s.repository, referrer)
-	if err != nil || !there {
-		return false, err
+	s.result.Read++
+	switch {
+	case r.Subject != "":
+		s.known[d] = r.Subject
+		s.pairs = append(s.pairs, pair{r.Subject, d})
+		x.facts.Set(d, r)
+	case r.MediaType == v1.MediaTypeImageIndex:
+		s.indexes = append(s.indexes, d)
+	default:
+		s.known[d] = ""
 	}
-	if there, err = x.hasLink(ctx, s.repository, subject, referrer); err != nil || there {
-		return there, err
-	}
-	if s.write {
-		err := x.Add(ctx, s.repository, subject, referrer)
-		if errors.As(err, new(ErrDeleted)) {
-			return false, nil
-		}
-		if err != nil {
-			return false, err
-		}
-	}
-	s.count(func() {
-		s.result.Added++
-		s.state.changed = true
-		if !s.write {
-			s.state.add(subject, referrer)
-		}
-	})
-	return true, nil
-}
-
-// unlink removes the link of a manifest that another program deleted. If the
-// manifest was pushed again meanwhile, the link is put back.
-func (s *scanner) unlink(ctx context.Context, subject, referrer digest.Digest) error {
-	there, err := s.index.HasRevision(ctx, s.repository, referrer)
-	if err != nil {
-		return err
-	}
-	if there { // pushed since the manifests were listed
-		s.known.add(referrer, subject)
-		return nil
-	}
-	if s.write {
-		if err := s.index.drop(ctx, s.repository, subject, referrer); err != nil {
-			return err
-		}
-	} else {
-		s.state.remove(subject, referrer)
-	}
-	s.index.options.Observer.Skipped(s.repository, subject, referrer, errGone)
-	s.result.Removed++
-	s.state.changed = true
 	return nil
 }
 
-// note writes down how far the scan has come.
-func (s *scanner) note(ctx context.Context) error {
-	if !s.write {
-		return nil
+// broken notes that a manifest cannot be pulled, unless only its folder is there.
+// Nothing is known of it, so it is read again next time.
+func (s *scanner) broken(ctx context.Context, d digest.Digest, reason error) error {
+	there, err := s.index.HasRevision(ctx, s.repository, d)
+	if err != nil || !there {
+		return err
 	}
-	return s.index.writeRevisions(ctx, s.repository, s.known)
+	s.skip(d, reason)
+	return nil
+}
+
+func (s *scanner) skip(d digest.Digest, reason error) {
+	s.index.options.Observer.Skipped(s.repository, "", d, reason)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.result.Unreadable++
+	s.unreadable[d] = reason
+}
+
+// settle links the manifests that are there and not linked. A dry scan returns
+// them instead.
+func (s *scanner) settle(ctx context.Context, list pairs) (left pairs, err error) {
+	err = forEach(ctx, s.index.options.Concurrency, list, func(ctx context.Context, i int) error {
+		defer s.step()
+		p := list[i]
+		missing, err := s.isMissing(ctx, p)
+		if err != nil || !missing {
+			return err
+		}
+		there := false
+		if !s.dry {
+			if there, err = s.index.restore(ctx, s.repository, p.subject, p.referrer); err != nil {
+				return err
+			}
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.dry {
+			left = append(left, p)
+		}
+		if there {
+			s.result.Added++
+		}
+		return nil
+	})
+	return left, err
+}
+
+// isMissing reports whether a manifest is in the repository and not linked.
+func (s *scanner) isMissing(ctx context.Context, p pair) (bool, error) {
+	linked, err := s.index.hasLink(ctx, s.repository, p.subject, p.referrer)
+	if err != nil || linked {
+		return false, err
+	}
+	return s.index.HasRevision(ctx, s.repository, p.referrer)
+}
+
+// parse reads a manifest with its references; nil for what is none.
+func (x *Index) parse(ctx context.Context, d digest.Digest) (*manifest.Manifest, error) {
+	content, err := x.content(ctx, d)
+	if isBroken(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	m, err := manifest.Parse(content)
+	if err != nil {
+		return nil, nil //nolint:nilerr // it is no manifest, as the name says
+	}
+	return m, nil
 }

@@ -1,148 +1,206 @@
 package referrers
 
 import (
-	"encoding/json"
-	"fmt"
-	"slices"
+	"context"
 	"strings"
 	"sync"
-	"time"
-	"unique"
 
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/oras-distribution/registry/extensions/manifest"
 )
 
-// Referrer is what a listing says of one manifest, read from its bytes.
-type Referrer struct {
-	Digest       digest.Digest
-	MediaType    string
-	ArtifactType string
-	Size         int64
-	// Annotations is the JSON object of the manifest's annotations, nil if it has
-	// none or more than may be listed.
-	Annotations json.RawMessage
-	// ORASCreated and OCICreated are the times in the annotations of that name, the
-	// zero time where there is none.
-	ORASCreated, OCICreated time.Time
-	// Pushed is when the manifest was pushed first, as the storage driver knows it
-	// for its bytes. It is only looked up where the manifest does not say when it
-	// was created.
-	Pushed time.Time
-}
-
 // Set is the referrers of one subject at one moment. It never changes, so
 // whatever is made from it can be kept with it.
 type Set struct {
-	// Referrers are sorted by digest.
+	// Referrers are in no particular order.
 	Referrers []*Referrer
 
-	version version                 // of the folder that it was read from
-	refused map[digest.Digest]error // will never be a referrer of this subject
-	pending map[digest.Digest]error // cannot be pulled at the moment
+	index   *Index
+	entries []entry     // what was in the subject's folder, in the order of the driver
+	again   []*Referrer // listed, but asked for their revision every time
+	pending bool        // an entry may be listed next time
 	weight  uint32
-	mu      sync.Mutex
-	memo    map[any]any
-	room    int
+
+	mu   sync.Mutex
+	memo map[string]memo
+	room int // bytes left for memo
 }
 
-// What one entry takes in memory beside its annotations, and the most that is
-// set aside for what is made from a set, in bytes.
+// entry is one link to a subject: to a referrer that is listed, or to a manifest
+// that is not.
+type entry struct {
+	*Referrer
+	*absence
+}
+
+// absence is a manifest that is linked and not listed.
+type absence struct {
+	digest digest.Digest
+	reason error
+	final  bool // it will never be listed for this subject
+}
+
+func (e entry) hex() string {
+	if e.Referrer != nil {
+		return e.Referrer.Digest.Encoded()
+	}
+	return e.absence.digest.Encoded()
+}
+
+// settled reports whether the entry stays as it is as long as its link is there.
+func (e entry) settled() bool {
+	if e.Referrer != nil {
+		return e.Referrer.Subject != ""
+	}
+	return e.absence != nil && e.absence.final
+}
+
+type memo struct {
+	value any
+	size  int
+}
+
+// What a set takes in memory beside its referrers: each entry with the pointer
+// in Referrers, an absence, and the most that is set aside for memos, in bytes.
 const (
-	entryWeight = 320
-	maxRoom     = 8 << 20
+	setWeight     = 512
+	entryWeight   = 24
+	absenceWeight = 160
+	maxRoom       = 8 << 20
 )
 
-func newSet(list []*Referrer, refused, pending map[digest.Digest]error) *Set {
-	slices.SortFunc(list, func(a, b *Referrer) int { return strings.Compare(string(a.Digest), string(b.Digest)) })
-	weight := 512 + 128*(len(refused)+len(pending))
-	for _, r := range list {
-		weight += entryWeight + len(r.Annotations)
+func newSet(x *Index, entries []entry, unlinked []*Referrer) *Set {
+	s := &Set{index: x, entries: entries, again: unlinked}
+	s.Referrers = make([]*Referrer, 0, len(entries)+len(unlinked))
+	weight, abridged := setWeight, 0
+	for _, e := range entries {
+		weight += entryWeight
+		if e.Referrer == nil {
+			weight += absenceWeight
+			s.pending = s.pending || !e.absence.final
+			continue
+		}
+		weight += e.Referrer.weight()
+		abridged += e.Referrer.AnnotationsSize - len(e.Referrer.Annotations)
+		s.Referrers = append(s.Referrers, e.Referrer)
+		if !e.settled() {
+			s.again = append(s.again, e.Referrer)
+		}
 	}
-	// The order of each view has its place among the entries; pages have room of
-	// their own.
-	s := &Set{Referrers: list, refused: refused, pending: pending, room: min(2*weight, maxRoom)}
+	for _, r := range unlinked {
+		weight += entryWeight + r.weight()
+		s.Referrers = append(s.Referrers, r)
+	}
+	s.room = min(2*(weight+abridged), maxRoom)
 	s.weight = uint32(min(weight+s.room, 1<<31))
 	return s
 }
 
-// Memo returns what make returned for key before, or what it returns now. The
-// size, in bytes, that make returns decides whether there is room to keep it.
-func (s *Set) Memo(key any, make func() (value any, size int)) any {
-	s.mu.Lock()
-	value, ok := s.memo[key]
-	s.mu.Unlock()
-	if ok {
-		return value
-	}
-	value, size := make()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if size <= s.room {
-		if s.memo == nil {
-			s.memo = map[any]any{}
-		}
-		if _, twice := s.memo[key]; !twice {
-			s.memo[key], s.room = value, s.room-size
-		}
-	}
-	return value
-}
-
-// is reports whether the set is what the links say: the hex digits of the
-// referrers' digests in ascending order.
-func (s *Set) is(links []string) bool {
-	if len(s.pending) > 0 || len(links) != len(s.Referrers)+len(s.refused) {
+// isOf reports whether the set is what these links say, and nothing of it has to
+// be asked for. The links are paths as List returns them, mostly in the order of
+// the last time.
+func (s *Set) isOf(links []string) bool {
+	if s.pending || len(links) != len(s.entries) {
 		return false
 	}
-	i := 0
-	for _, hex := range links {
-		if i < len(s.Referrers) && s.Referrers[i].Digest.Encoded() == hex {
-			i++
-		} else if _, ok := s.refused[digest.NewDigestFromEncoded(digest.Canonical, hex)]; !ok {
+	for i, link := range links {
+		hex := s.entries[i].hex()
+		if before, ok := strings.CutSuffix(link, hex); !ok || !strings.HasSuffix(before, "/") {
 			return false
 		}
 	}
 	return true
 }
 
-// describe reads a referrer from a manifest's bytes. The error says why those
-// are no referrer of subject, and is final, for the bytes cannot change.
-func describe(d, subject digest.Digest, content []byte, maxAnnotations int) (*Referrer, error) {
-	m, err := manifest.Parse(content)
+// byName is the entries by the hex digits of their digests.
+func (s *Set) byName() map[string]entry {
+	if s == nil {
+		return nil
+	}
+	names := make(map[string]entry, len(s.entries)+len(s.again))
+	for _, r := range s.again {
+		names[r.Digest.Encoded()] = entry{Referrer: r}
+	}
+	for _, e := range s.entries {
+		names[e.hex()] = e
+	}
+	return names
+}
+
+// Memo returns what make returned for key before, or what it returns now. It is
+// kept as long as there is room for the size, in bytes, that make returns.
+func (s *Set) Memo(key string, make func() (value any, size int, err error)) (any, error) {
+	s.mu.Lock()
+	kept, ok := s.memo[key]
+	s.mu.Unlock()
+	if ok {
+		return kept.value, nil
+	}
+	value, size, err := make()
 	if err != nil {
 		return nil, err
 	}
-	// A manifest without a subject is attached by a referrers-tag index.
-	if m.Subject != nil && m.Subject.Digest != subject {
-		return nil, fmt.Errorf("its subject is %s", m.Subject.Digest)
-	}
-	r := &Referrer{
-		Digest:       d,
-		MediaType:    intern(m.MediaType),
-		ArtifactType: intern(m.ArtifactType),
-		Size:         int64(len(content)),
-		ORASCreated:  m.Created(manifest.AnnotationORASCreated),
-		OCICreated:   m.Created(manifest.AnnotationOCICreated),
-	}
-	if len(m.Annotations) > 0 {
-		text, err := json.Marshal(m.Annotations)
-		if err != nil {
-			return nil, err
-		}
-		if len(text) <= maxAnnotations {
-			r.Annotations = text
-		}
-	}
-	if len(r.ArtifactType) > maxAnnotations {
-		r.ArtifactType = ""
-	}
-	return r, nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keep(key, memo{value, size + len(key) + memoWeight})
+	return value, nil
 }
 
-// dated reports whether the manifest says itself when it was created.
-func (r *Referrer) dated() bool { return !r.OCICreated.IsZero() || !r.ORASCreated.IsZero() }
+// memoWeight is what a memo takes beside its key and value.
+const memoWeight = 160
 
-// intern gives texts that many manifests share one place in memory.
-func intern(text string) string { return unique.Make(text).Value() }
+// keep adds a memo. Where there is no room left, all others go.
+func (s *Set) keep(key string, m memo) {
+	if m.size > s.room {
+		for _, old := range s.memo {
+			s.room += old.size
+		}
+		clear(s.memo)
+	}
+	if _, twice := s.memo[key]; twice || m.size > s.room || len(s.Referrers) == 0 {
+		return
+	}
+	if s.memo == nil {
+		s.memo = map[string]memo{}
+	}
+	s.memo[key] = m
+	s.room -= m.size
+}
+
+// Annotated returns the referrers with their annotations, reading those that are
+// not kept in memory, without those that are too large to be listed. A manifest
+// that was deleted meanwhile has none.
+func (s *Set) Annotated(ctx context.Context, list []*Referrer) ([]*Referrer, error) {
+	full := make([]*Referrer, len(list))
+	group, ctx := errgroup.WithContext(ctx)
+	if s.index != nil {
+		group.SetLimit(s.index.options.Concurrency)
+	}
+	for i, r := range list {
+		full[i] = r
+		if s.index == nil || !r.Abridged() {
+			continue
+		}
+		group.Go(func() error {
+			content, err := s.index.content(ctx, r.Digest)
+			if isBroken(err) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			m, err := manifest.Describe(content)
+			if err != nil {
+				return err
+			}
+			annotated := *r
+			if annotated.Annotations, err = annotationsOf(m); err == nil {
+				full[i] = &annotated
+			}
+			return err
+		})
+	}
+	return full, group.Wait()
+}

@@ -1,93 +1,61 @@
 package referrers
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"encoding/hex"
+	"encoding/json"
 	"fmt"
-	"io"
-	"strconv"
-	"strings"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 
 	"github.com/oras-distribution/registry/extensions/layout"
 )
 
-// summary is the bytes of the referrers of one subject, kept in one file so that
-// a process that has not seen them reads one file and not one for each. It proves
-// itself: bytes that do not have the digest they are filed under are not taken,
-// and a digest that has no link is not asked for.
-type summary map[digest.Digest]record
+// A summary is one file with what the bytes of a subject's referrers say, so that
+// a process that has not seen them reads one file and not one for each.
 
-type record struct {
-	content []byte
-	pushed  time.Time
+const summaryMagic = "referrers/2"
+
+// encodeSummary writes a line with a digest over all that follows, then a line of
+// JSON for each referrer.
+func encodeSummary(list []*Referrer) ([]byte, error) {
+	var body bytes.Buffer
+	encoder := json.NewEncoder(&body)
+	for _, r := range list {
+		if err := encoder.Encode(r); err != nil {
+			return nil, err
+		}
+	}
+	return append([]byte(summaryHead(body.Bytes())), body.Bytes()...), nil
 }
 
-// size is how many bytes of manifests s holds.
-func (s summary) size() (size int) {
-	for _, r := range s {
-		size += len(r.content)
-	}
-	return size
+func summaryHead(body []byte) string {
+	return summaryMagic + " " + digest.FromBytes(body).String() + "\n"
 }
 
-const summaryMagic = "referrers/1\n"
-
-// encode writes, after the magic line, for each manifest a line with the hex
-// digits of its digest, the time of its push in nanoseconds and its length, and
-// then its bytes.
-func (s summary) encode() []byte {
-	var out bytes.Buffer
-	out.WriteString(summaryMagic)
-	for d, r := range s {
-		fmt.Fprintf(&out, "%s %d %d\n", d.Encoded(), r.pushed.UnixNano(), len(r.content))
-		out.Write(r.content)
+// parseSummary reads what encodeSummary wrote. A file that is not whole counts as
+// none.
+func parseSummary(file []byte) map[digest.Digest]*Referrer {
+	head, body, _ := bytes.Cut(file, []byte("\n"))
+	if string(head)+"\n" != summaryHead(body) {
+		return nil
 	}
-	return out.Bytes()
-}
-
-// parseSummary reads what encode wrote, as far as it goes.
-func parseSummary(file []byte) summary {
-	s := summary{}
-	in := bufio.NewReader(bytes.NewReader(file))
-	if line, err := in.ReadString('\n'); err != nil || line != summaryMagic {
-		return s
+	stored := make(map[digest.Digest]*Referrer, bytes.Count(body, []byte("\n")))
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	for decoder.More() {
+		r := new(Referrer)
+		if decoder.Decode(r) != nil || r.Digest.Validate() != nil {
+			return nil
+		}
+		r.MediaType, r.ArtifactType = intern(r.MediaType), intern(r.ArtifactType)
+		stored[r.Digest] = r
 	}
-	for {
-		line, err := in.ReadString('\n')
-		if err != nil {
-			return s
-		}
-		fields := strings.Fields(line)
-		if len(fields) != 3 || len(fields[0]) != hex.EncodedLen(digest.Canonical.Size()) {
-			return s
-		}
-		pushed, err := strconv.ParseInt(fields[1], 10, 64)
-		if err != nil {
-			return s
-		}
-		size, err := strconv.Atoi(fields[2])
-		if err != nil || size < 0 || size > len(file) {
-			return s
-		}
-		content := make([]byte, size)
-		if _, err := io.ReadFull(in, content); err != nil {
-			return s
-		}
-		d := digest.NewDigestFromEncoded(digest.Canonical, fields[0])
-		if digest.Canonical.FromBytes(content) == d {
-			s[d] = record{content: content, pushed: time.Unix(0, pushed).UTC()}
-		}
-	}
+	return stored
 }
 
 // readSummary reads the summary of a subject. That there is none, or that it is
 // broken, is no error.
-func (x *Index) readSummary(ctx context.Context, key setKey) (summary, error) {
+func (x *Index) readSummary(ctx context.Context, key setKey) (map[digest.Digest]*Referrer, error) {
 	file, err := x.driver.GetContent(ctx, layout.DerivedSubject(key.repository, key.subject))
 	switch {
 	case isNotFound(err):
@@ -98,30 +66,12 @@ func (x *Index) readSummary(ctx context.Context, key setKey) (summary, error) {
 	return parseSummary(file), nil
 }
 
-// writeSummary adds fresh to the summary of a subject and drops from it what is
-// no longer linked. It reads the file again first, because another replica may
-// have written it; what two writers lose to one another is read again later.
-func (x *Index) writeSummary(ctx context.Context, key setKey, fresh summary) error {
-	links, err := x.links(ctx, key, nil)
+func (x *Index) writeSummary(ctx context.Context, key setKey, set *Set) error {
+	file, err := encodeSummary(set.Referrers)
+	if err == nil {
+		err = x.driver.PutContent(ctx, layout.DerivedSubject(key.repository, key.subject), file)
+	}
 	if err != nil {
-		return err
-	}
-	merged, err := x.readSummary(ctx, key)
-	if err != nil {
-		return err
-	}
-	kept := make(summary, len(links))
-	for _, hex := range links {
-		d := digest.NewDigestFromEncoded(digest.Canonical, hex)
-		if r, ok := merged[d]; ok {
-			kept[d] = r
-		}
-		if r, ok := fresh[d]; ok {
-			kept[d] = r
-		}
-	}
-	path := layout.DerivedSubject(key.repository, key.subject)
-	if err := x.driver.PutContent(ctx, path, kept.encode()); err != nil {
 		return fmt.Errorf("writing the summary of %s in %s: %w", key.subject, key.repository, err)
 	}
 	return nil

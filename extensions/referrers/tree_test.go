@@ -100,7 +100,7 @@ func artifact(i int) harness.Manifest {
 	if i%2 == 1 {
 		m = harness.OCIImage(harness.Descriptor{MediaType: "application/vnd.example", Digest: digest.FromString("config"), Size: 6}).To(subject)
 	}
-	return m.Annotated("number", fmt.Sprint(i))
+	return m.Annotated("number", fmt.Sprint(i)).Annotated("org.opencontainers.image.created", "2026-01-02T03:04:05Z")
 }
 
 // other is the i-th of many manifests that have no subject.
@@ -118,11 +118,11 @@ func (t tree) fill(n, others int) []digest.Digest {
 	var list []digest.Digest
 	for i := range n {
 		d := t.attach(repository, artifact(i))
-		x.Pushed(repository, d, subject.Digest)
+		x.Pushed(repository, d, artifact(i).ContentType, subject.Digest)
 		list = append(list, d)
 	}
 	for i := range others {
-		x.Pushed(repository, t.store(repository, other(i)), "")
+		x.Pushed(repository, t.store(repository, other(i)), other(i).ContentType, "")
 	}
 	// Once it is known that there is nothing else, that is noted with what was pushed.
 	if _, err := x.Referrers(context.Background(), repository, digest.FromString("nobody")); err != nil {

@@ -305,10 +305,10 @@ func TestDerivedFiles(t *testing.T) {
 	all := files(t, tree.driver)
 	for file, want := range map[string]bool{
 		layout.DerivedSubject("r", loses.Digest): false,
-		layout.DerivedRevisions("r"):             false,
+		layout.DerivedManifests("r"):             false,
 		layout.DerivedSubject("r", keeps.Digest): true,
 		layout.DerivedSubject("s", loses.Digest): true,
-		layout.DerivedRevisions("s"):             true,
+		layout.DerivedManifests("s"):             true,
 	} {
 		if _, there := all[file]; there != want {
 			t.Errorf("%s is there: %v, want %v", file, there, want)

@@ -71,7 +71,7 @@ func (c *collector) sweepDerived(ctx context.Context, r *repository) error {
 		return nil
 	}
 	if r.plan.removesAny() {
-		if _, err := c.store.remove(ctx, layout.DerivedRevisions(r.name)); err != nil {
+		if _, err := c.store.remove(ctx, layout.DerivedManifests(r.name)); err != nil {
 			return err
 		}
 	}

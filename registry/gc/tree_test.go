@@ -166,7 +166,7 @@ func (t *tree) link(repo string, subject, referrer v1.Descriptor) {
 	t.Helper()
 	t.write(layout.ReferrerLink(repo, subject.Digest, referrer.Digest), referrer.Digest.String())
 	t.write(layout.DerivedSubject(repo, subject.Digest), "derived")
-	t.write(layout.DerivedRevisions(repo), "derived")
+	t.write(layout.DerivedManifests(repo), "derived")
 }
 
 func (t *tree) tag(repo, tag string, d v1.Descriptor) {

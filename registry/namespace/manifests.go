@@ -87,9 +87,16 @@ func (m *manifests) Put(ctx context.Context, pushed distribution.Manifest, optio
 	}
 	d, err := m.ManifestService.Put(ctx, pushed, options...)
 	if err == nil {
-		m.ns.index.Pushed(m.name, d, "")
+		m.pushed(d, pushed, "")
 	}
 	return d, err
+}
+
+// pushed tells the index what has been pushed.
+func (m *manifests) pushed(d digest.Digest, pushed distribution.Manifest, subject digest.Digest) {
+	if mediaType, _, err := pushed.Payload(); err == nil {
+		m.ns.index.Pushed(m.name, d, mediaType, subject)
+	}
 }
 
 // ociContent is the bytes of a manifest that may have a subject, nil for others.
@@ -118,21 +125,19 @@ func (m *manifests) putReferrer(ctx context.Context, pushed distribution.Manifes
 	if err != nil {
 		return "", err
 	}
-	return d, m.link(ctx, d, subject, m.ns.index.Add)
+	return d, m.link(ctx, d, pushed, subject)
 }
 
 // link links a stored manifest to its subject, and says so to whoever answers.
-func (m *manifests) link(ctx context.Context, d, subject digest.Digest,
-	add func(ctx context.Context, repository string, subject, referrer digest.Digest) error,
-) error {
-	err := add(ctx, m.name, subject, d)
+func (m *manifests) link(ctx context.Context, d digest.Digest, pushed distribution.Manifest, subject digest.Digest) error {
+	err := m.ns.index.Add(ctx, m.name, subject, d)
 	if deleted := (referrers.ErrDeleted{}); errors.As(err, &deleted) {
 		return errcode.ErrorCodeUnavailable.WithDetail(deleted.Error())
 	}
 	if err != nil {
 		return err
 	}
-	m.ns.index.Pushed(m.name, d, subject)
+	m.pushed(d, pushed, subject)
 	extensions.PushFrom(ctx).Subject = subject
 	return nil
 }
@@ -150,12 +155,8 @@ func (m *manifests) putArtifact(ctx context.Context, a *Artifact) (digest.Digest
 		return "", invalid(problems)
 	}
 	d := digest.FromBytes(a.content)
-	add := m.ns.index.AddAgain
 	switch info, err := m.ns.driver.Stat(ctx, layout.BlobData(d)); {
-	case isNotFound(err):
-		add = m.ns.index.AddNew
-		fallthrough
-	case err == nil && info.Size() != int64(len(a.content)):
+	case isNotFound(err), err == nil && info.Size() != int64(len(a.content)):
 		if err := m.ns.driver.PutContent(ctx, layout.BlobData(d), a.content); err != nil {
 			return "", fmt.Errorf("storing manifest %s: %w", d, err)
 		}
@@ -166,10 +167,10 @@ func (m *manifests) putArtifact(ctx context.Context, a *Artifact) (digest.Digest
 		return "", fmt.Errorf("putting manifest %s into %s: %w", d, m.name, err)
 	}
 	if a.parsed.Subject == nil {
-		m.ns.index.Pushed(m.name, d, "")
+		m.pushed(d, a, "")
 		return d, nil
 	}
-	return d, m.link(ctx, d, a.parsed.Subject.Digest, add)
+	return d, m.link(ctx, d, a, a.parsed.Subject.Digest)
 }
 
 // verifyConcurrency is how many blobs of one manifest are looked up at once.

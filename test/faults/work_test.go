@@ -41,7 +41,7 @@ type watcher struct {
 
 func (*watcher) Skipped(string, digest.Digest, digest.Digest, error) {}
 func (*watcher) Scanned(string, referrers.ScanResult)                {}
-func (*watcher) Restored(string, digest.Digest, digest.Digest)       {}
+func (*watcher) Linked(string, int)                                  {}
 func (w *watcher) Failed(string, error)                              { w.once.Do(func() { close(w.failed) }) }
 
 // Whatever goes wrong when a tree is indexed in the background: who asks gets
