@@ -58,26 +58,24 @@ type lookup struct {
 	kept  atomic.Int64 // how many bytes of annotations the set keeps
 }
 
-// ask asks the storage, all at once, for what every listing needs and is not
-// known.
+// ask asks the storage for what every listing needs and is not known. The links
+// come last: getting the repository ready may make some.
 func (l *lookup) ask(ctx context.Context) error {
 	x := l.index
-	ready := x.ready.has(l.key.repository)
-	if ready && l.known != nil {
-		return l.list(ctx)
-	}
-	group, ctx := errgroup.WithContext(ctx)
-	if !ready {
-		group.Go(func() error { return x.prepare(ctx, l.key.repository) })
-	}
-	if l.known == nil {
-		group.Go(func() (err error) {
-			l.stored, err = x.readSummary(ctx, l.key)
+	if l.known == nil || !x.ready.has(l.key.repository) {
+		group, groupCtx := errgroup.WithContext(ctx)
+		if l.known == nil {
+			group.Go(func() (err error) {
+				l.stored, err = x.readSummary(groupCtx, l.key)
+				return err
+			})
+		}
+		group.Go(func() error { return x.prepare(groupCtx, l.key.repository) })
+		if err := group.Wait(); err != nil {
 			return err
-		})
+		}
 	}
-	group.Go(func() error { return l.list(ctx) })
-	return group.Wait()
+	return l.list(ctx)
 }
 
 // list reads the folder of the subject. All manifests that distribution stores
