@@ -12,7 +12,6 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
 
 	"github.com/oras-distribution/registry/extensions"
@@ -59,19 +58,4 @@ func Version() string {
 
 func oneLine(err error) string {
 	return strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "\n", "; ")), " ")
-}
-
-// setTraceDefault keeps distribution from exporting traces to a collector that
-// is not there, unless the environment asks for one.
-func setTraceDefault() {
-	for _, name := range []string{
-		"OTEL_TRACES_EXPORTER", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-	} {
-		if os.Getenv(name) != "" {
-			return
-		}
-	}
-	if err := os.Setenv("OTEL_TRACES_EXPORTER", "none"); err != nil {
-		logrus.Warnf("turning off the export of traces: %v", err)
-	}
 }

@@ -45,7 +45,6 @@ func serve(args []string, list []extensions.Extension) error {
 	if err != nil {
 		return err
 	}
-	setTraceDefault()
 	if config.Stock.HTTP.DrainTimeout == 0 {
 		config.Stock.HTTP.DrainTimeout = defaultDrainTimeout
 	}
@@ -56,7 +55,11 @@ func serve(args []string, list []extensions.Extension) error {
 	if err != nil {
 		return fmt.Errorf("configuration: %w", err)
 	}
-	registry, err := newRegistry(config.Stock)
+	var registry *stock.Registry
+	err = untraced(func() (err error) {
+		registry, err = newRegistry(config.Stock)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("configuration: %w", err)
 	}

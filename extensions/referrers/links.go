@@ -93,6 +93,7 @@ func (x *Index) Delete(ctx context.Context, repository string, manifest, subject
 	if err == nil {
 		err = remove()
 	}
+	x.sets.Invalidate(setKey{repository, subject}) // a repair beside it may link the manifest for a moment
 	if err != nil {
 		x.reinstate(ctx, repository, subject, manifest)
 		return err // as it is: distribution's handler tells errors apart by their values

@@ -7,22 +7,21 @@ import "sync"
 type readiness struct {
 	limit int // bytes
 
-	mu    sync.Mutex
-	size  int
-	repos map[string]*unseen
+	mu      sync.Mutex
+	size    int
+	settled map[string]struct{} // nothing is left to be asked for
+	pending map[string]*unseen
 }
 
 // repositoryWeight is about what a repository takes beside its name and pairs.
-const repositoryWeight = 160
-
-func weightOf(name string, u *unseen) int { return repositoryWeight + len(name) + u.size() }
+const repositoryWeight = 96
 
 // has reports whether a repository is ready.
 func (y *readiness) has(name string) bool {
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	_, ok := y.repos[name]
-	return ok
+	_, settled := y.settled[name]
+	return settled || y.pending[name] != nil
 }
 
 // hasRoomFor reports whether so many more pairs can be kept.
@@ -33,21 +32,25 @@ func (y *readiness) hasRoomFor(pairs int) bool {
 }
 
 // keep makes a repository ready. Where there is no room, others are forgotten of
-// which nothing else is known: making them ready again costs two operations.
+// which nothing has to be asked for: making them ready again costs two operations.
 func (y *readiness) keep(name string, u *unseen) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	if y.repos == nil {
-		y.repos = map[string]*unseen{}
-	}
 	y.drop(name)
-	y.repos[name] = u
-	y.size += weightOf(name, u)
-	for other, o := range y.repos {
+	if y.settled == nil {
+		y.settled, y.pending = map[string]struct{}{}, map[string]*unseen{}
+	}
+	if u.size() > 0 {
+		y.pending[name] = u
+	} else {
+		y.settled[name] = struct{}{}
+	}
+	y.size += repositoryWeight + len(name) + u.size()
+	for other := range y.settled {
 		if y.size <= y.limit {
 			return
 		}
-		if other != name && o.size() == 0 {
+		if other != name {
 			y.drop(other)
 		}
 	}
@@ -62,32 +65,38 @@ func (y *readiness) forget(name string) {
 
 // drop forgets a repository; the caller holds the lock.
 func (y *readiness) drop(name string) {
-	if u, ok := y.repos[name]; ok {
-		y.size -= weightOf(name, u)
-		delete(y.repos, name)
+	u := y.pending[name]
+	if _, settled := y.settled[name]; settled || u != nil {
+		y.size -= repositoryWeight + len(name) + u.size()
 	}
+	delete(y.settled, name)
+	delete(y.pending, name)
 }
 
 // unseen is what has to be asked for when the subject is listed.
 func (y *readiness) unseen(key setKey) pairs {
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	return y.repos[key.repository].of(key.subject)
+	return y.pending[key.repository].of(key.subject)
 }
 
 // all is what has to be asked for of all subjects of a repository.
 func (y *readiness) all(name string) pairs {
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	return y.repos[name].all()
+	return y.pending[name].all()
 }
 
 // seen notes that all of a subject's manifests have been asked for.
 func (y *readiness) seen(key setKey) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	u := y.repos[key.repository]
+	u := y.pending[key.repository]
 	before := u.size()
 	u.seen(key.subject)
 	y.size -= before - u.size()
+	if u != nil && u.size() == 0 {
+		delete(y.pending, key.repository)
+		y.settled[key.repository] = struct{}{}
+	}
 }
