@@ -21,12 +21,14 @@ type Extension interface {
 	// Name is the extension's key below `extensions:` in the configuration.
 	Name() string
 	// Configure reads the extension's section, which is empty where there is none.
-	// The key `enabled` has been read by the registry, which leaves an extension
-	// out that is not. A key that nobody asks for is refused.
+	// The key `enabled` has been read by the registry. Of an extension that is not
+	// enabled it uses the manifest types only. A key that nobody asks for is refused.
 	Configure(section *Section) error
 }
 
-// ManifestTyper is implemented by extensions that bring manifest types.
+// ManifestTyper is implemented by extensions that bring manifest types. While the
+// extension is disabled, manifests of these types can be pulled and are collected
+// like any others, but they can be neither pushed nor listed.
 type ManifestTyper interface {
 	ManifestTypes() []manifest.Artifact
 }
@@ -78,7 +80,8 @@ type Route struct {
 	// it, at most one {reference}, which is a single segment.
 	Path string
 	// Serve answers GET and HEAD. An error that it returns is written by the
-	// caller, so it must not have written anything then.
+	// caller, so it must not have written anything then. It is one of distribution's
+	// errcode or a StatusError; any other is answered with 500.
 	Serve func(w http.ResponseWriter, r *http.Request, target Target) error
 	// Forward, where Serve is nil, is the template of the route of distribution's
 	// that answers instead, with all that it does itself.

@@ -114,6 +114,7 @@ func configure(config *Configuration, list []extensions.Extension) (enabled []ex
 			return nil, options, err
 		}
 	}
+	_, disabled := manifestTypes(list, enabled)
 	section := root.Section("referrers")
 	options = referrers.Options{
 		CacheSize:      section.Int("cachesize", referrers.DefaultCacheSize, 1),
@@ -122,6 +123,7 @@ func configure(config *Configuration, list []extensions.Extension) (enabled []ex
 		MaxAnnotations: section.Int("maxannotations", referrers.DefaultMaxAnnotations, 1),
 		Background:     section.Bool("background", true),
 		ReadOnly:       readOnly(config.Stock),
+		Unlisted:       func(mediaType string) bool { return disabled[mediaType] != "" },
 	}
 	return enabled, options, errors.Join(section.Err(), root.Err())
 }

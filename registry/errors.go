@@ -13,6 +13,7 @@ import (
 	"github.com/distribution/distribution/v3/registry/api/errcode"
 	"github.com/sirupsen/logrus"
 
+	"github.com/oras-distribution/registry/extensions"
 	"github.com/oras-distribution/registry/extensions/referrers"
 )
 
@@ -20,6 +21,7 @@ import (
 // Codes". What it cannot name is logged and answered with 500.
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	var (
+		special  extensions.StatusError
 		coded    errcode.Error
 		codes    errcode.Errors
 		code     errcode.ErrorCode
@@ -27,6 +29,8 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 		unknown  distribution.ErrManifestUnknownRevision
 	)
 	switch {
+	case errors.As(err, &special):
+		w, err = statusWriter{w, special.Status}, special.Cause
 	case errors.As(err, &codes):
 		err = codes
 	case errors.As(err, &coded):
@@ -49,6 +53,14 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 		logError(r, serveErr)
 	}
 }
+
+// statusWriter answers with its own status, whatever it is told.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w statusWriter) WriteHeader(int) { w.ResponseWriter.WriteHeader(w.status) }
 
 func logError(r *http.Request, err error) {
 	logrus.WithFields(logrus.Fields{

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 
 	"github.com/distribution/distribution/v3"
@@ -60,7 +61,9 @@ func instanceOf(config *configuration.Configuration) *instance {
 // instance is what belongs to one running registry.
 type instance struct {
 	config     *configuration.Configuration
-	extensions []extensions.Extension
+	extensions []extensions.Extension // that are enabled
+	types      []manifest.Artifact    // of all extensions
+	disabled   map[string]string      // those of them that are, by media type
 	options    referrers.Options
 	index      *referrers.Index
 	namespace  *namespace.Namespace
@@ -75,10 +78,11 @@ func install(config *Configuration, list []extensions.Extension) (*instance, err
 	}
 	options.Observer = newObserver(config.Stock.HTTP.Debug.Prometheus.Enabled)
 	i := &instance{config: config.Stock, extensions: enabled, options: options}
+	i.types, i.disabled = manifestTypes(list, enabled)
 	if err := register(); err != nil {
 		return nil, err
 	}
-	if err := namespace.RegisterTypes(i.types()); err != nil {
+	if err := namespace.RegisterTypes(i.types); err != nil {
 		return nil, err
 	}
 	entry := configuration.Middleware{
@@ -93,19 +97,32 @@ func install(config *Configuration, list []extensions.Extension) (*instance, err
 	return i, nil
 }
 
-func (i *instance) types() (types []manifest.Artifact) {
-	for _, e := range i.extensions {
-		if typer, ok := e.(extensions.ManifestTyper); ok {
-			types = append(types, typer.ManifestTypes()...)
+// manifestTypes are those of all extensions: what is stored of a type can be pulled
+// even if its extension is disabled. For the media types of those that are,
+// disabled has the key of the configuration that says so.
+func manifestTypes(list, enabled []extensions.Extension) (types []manifest.Artifact, disabled map[string]string) {
+	disabled = map[string]string{}
+	for _, e := range list {
+		typer, ok := e.(extensions.ManifestTyper)
+		if !ok {
+			continue
+		}
+		isEnabled := slices.ContainsFunc(enabled, func(on extensions.Extension) bool { return on.Name() == e.Name() })
+		for _, kind := range typer.ManifestTypes() {
+			types = append(types, kind)
+			if !isEnabled {
+				disabled[kind.MediaType] = "extensions." + e.Name() + ".enabled"
+			}
 		}
 	}
-	return types
+	return types, disabled
 }
 
 func (i *instance) decorate(inner distribution.Namespace, driver storagedriver.StorageDriver) distribution.Namespace {
 	i.index = referrers.New(driver, i.options)
 	i.namespace = namespace.New(inner, driver, i.index, namespace.Options{
-		Types:         i.types(),
+		Types:         i.types,
+		Disabled:      i.disabled,
 		DeleteEnabled: deleteEnabled(i.config),
 		Proxy:         i.isProxy(),
 	})

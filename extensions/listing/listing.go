@@ -47,6 +47,9 @@ type View struct {
 // Serve answers a request for the referrers of the digest in the target, which
 // names the subject.
 func (v *View) Serve(w http.ResponseWriter, r *http.Request, lister extensions.Lister, repository, subject string) error {
+	if err := checkLength(r.URL.RawQuery); err != nil {
+		return err
+	}
 	d, err := digest.Parse(subject)
 	if err != nil {
 		return errcode.ErrorCodeDigestInvalid.WithDetail(map[string]string{"digest": subject, "reason": err.Error()})
@@ -63,14 +66,21 @@ func (v *View) Serve(w http.ResponseWriter, r *http.Request, lister extensions.L
 	if err != nil {
 		return err
 	}
+	next := ""
+	if p.next != "" {
+		next = q.link(p.next)
+		if err := checkLength(next); err != nil {
+			return err // nobody could ask for the next page
+		}
+	}
 	header := w.Header()
 	setAll(header, v.Header)
 	if len(q.artifactTypes) > 0 {
 		setAll(header, v.Filtered)
 	}
 	header.Set("ETag", p.etag)
-	if p.next != "" {
-		header.Set("Link", fmt.Sprintf(`<%s?%s>; rel="next"`, r.URL.EscapedPath(), q.link(p.next)))
+	if next != "" {
+		header.Set("Link", fmt.Sprintf(`<%s?%s>; rel="next"`, r.URL.EscapedPath(), next))
 	}
 	if matches(r.Header.Values("If-None-Match"), p.etag) {
 		w.WriteHeader(http.StatusNotModified)

@@ -15,6 +15,7 @@ import (
 	"github.com/distribution/distribution/v3/registry/api/errcode"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/oras-distribution/registry/extensions"
 	"github.com/oras-distribution/registry/extensions/referrers"
 )
 
@@ -192,7 +193,7 @@ func TestRefusedQueries(t *testing.T) {
 	token := url.QueryEscape(encodeToken("other", placed{Last, many(1, 1)[0]}))
 	for _, query := range []string{
 		"n=0", "n=-1", "n=x", "n=", "n=+1", "n=1.5", "n=%20", "n=1e3", "n=0x10",
-		"nextToken=", "nextToken=x", "nextToken=AAAA", "nextToken=" + strings.Repeat("A", 10_000), "nextToken=" + token, "n=%zz",
+		"nextToken=", "nextToken=x", "nextToken=AAAA", "nextToken=" + strings.Repeat("A", 5_000), "nextToken=" + token, "n=%zz",
 	} {
 		err := testView.Serve(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/x?"+query, nil), many(1, 1), "r", subject)
 		var coded errcode.Error
@@ -204,6 +205,23 @@ func TestRefusedQueries(t *testing.T) {
 		if got := len(ask(t, many(5, 1), "/x?"+query).digests); got != 5 {
 			t.Errorf("%s: %d entries", query, got)
 		}
+	}
+}
+
+// unread is a list that must not be read.
+type unread struct{ testing.TB }
+
+func (u unread) Referrers(context.Context, string, digest.Digest) (*referrers.Set, error) {
+	u.Error("the list is read")
+	return &referrers.Set{}, nil
+}
+
+func TestLongQueriesReadNothing(t *testing.T) {
+	request := httptest.NewRequest(http.MethodGet, "/x?artifactType="+strings.Repeat("a", 8<<10), nil)
+	err := testView.Serve(httptest.NewRecorder(), request, unread{t}, "r", subject)
+	var refused extensions.StatusError
+	if !errors.As(err, &refused) || refused.Status != http.StatusRequestURITooLong {
+		t.Errorf("%v", err)
 	}
 }
 

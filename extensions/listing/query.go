@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"math"
+	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -14,6 +15,7 @@ import (
 	"github.com/distribution/distribution/v3/registry/api/errcode"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/oras-distribution/registry/extensions"
 	"github.com/oras-distribution/registry/extensions/referrers"
 )
 
@@ -26,6 +28,22 @@ const (
 
 // maxLimit is the most entries that a page has if n asks for more.
 const maxLimit = 10_000
+
+// maxQuery is the length of the longest query that is answered, in bytes.
+const maxQuery = 8 << 10
+
+// checkLength refuses a query that is too long, before anything is made of it.
+func checkLength(query string) error {
+	if len(query) <= maxQuery {
+		return nil
+	}
+	return extensions.StatusError{
+		Status: http.StatusRequestURITooLong,
+		Cause: errcode.ErrorCodeUnsupported.WithMessage("the query is too long").WithDetail(map[string]int{
+			"length": len(query), "maximum": maxQuery,
+		}),
+	}
+}
 
 // Position is a place in the order of a listing. Smaller ones come first.
 type Position struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -70,6 +71,32 @@ func TestOperationsAreLinear(t *testing.T) {
 		if got["read"] != 2*manifests {
 			t.Errorf("n=%d: without tags, %d operations are read, want %d", n, got["read"], 2*manifests)
 		}
+	}
+}
+
+// Of layer links, only those of other algorithms than the canonical one are read:
+// they may be aliases.
+func TestReadsOfLayerLinks(t *testing.T) {
+	const n = 20
+	tree := newTree(t, inmemory.New())
+	var layers []v1.Descriptor
+	for i := range n {
+		layers = append(layers, tree.aliased("r", fmt.Sprint("aliased ", i)), tree.blob("r", fmt.Sprint("layer ", i)))
+	}
+	tree.tag("r", "v1", tree.imageWith("r", "image", layers...))
+	var mu sync.Mutex
+	reads := map[string]int{}
+	collect(t, hooked{tree.driver, func(operation, file string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if rest, is := strings.CutPrefix(file, layout.Layers("r")+"/"); is && operation == "read" {
+			algorithm, _, _ := strings.Cut(rest, "/")
+			reads[algorithm]++
+		}
+		return nil
+	}}, Options{Untagged: true})
+	if reads["sha512"] != n || reads["sha256"] != 0 {
+		t.Errorf("the reads of %d layer links of each algorithm are %v", n, reads)
 	}
 }
 

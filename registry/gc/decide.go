@@ -20,13 +20,13 @@ type plan struct {
 	links        edges // links of the index that go before their revision
 	lateLinks    edges // and those that go after it
 	subjects     ids   // folders of the index that are empty afterwards
-	derived      ids   // subjects whose derived files are wrong afterwards
+	derived      ids   // subjects with a derived file and no link
 	emptyIndex   bool  // no link stays
 }
 
 // decide marks what is reachable in a repository and plans what goes.
 func (c *collector) decide(ctx context.Context, r *repository) error {
-	for _, list := range []*ids{&r.revisions, &r.hollow, &r.tagged, &r.layers, &r.subjects, &r.derived} {
+	for _, list := range []*ids{&r.revisions, &r.hollow, &r.tagged, &r.layers, &r.aliases, &r.subjects, &r.derived} {
 		*list = list.sorted()
 	}
 	for _, list := range []*edges{&r.needs, &r.links, &r.own} {
@@ -156,6 +156,9 @@ func (c *collector) planLayers(ctx context.Context, r *repository, marked map[id
 	}
 	for _, n := range young {
 		marked[n] = struct{}{}
+		for stored := range r.needs.from(n) { // if it is an alias
+			marked[stored] = struct{}{}
+		}
 	}
 	r.plan.hollowLayers = hollow.sorted()
 	r.plan.layers = slices.DeleteFunc(candidates.without(marked), r.plan.hollowLayers.has)
@@ -184,7 +187,7 @@ func (c *collector) planHollow(ctx context.Context, r *repository) error {
 // again if it is pushed again.
 func (r *repository) planLinks() {
 	p := &r.plan
-	var staying, losing ids // subjects
+	var staying ids // subjects
 	for _, link := range r.links {
 		stored := r.revisions.has(link.to)
 		switch {
@@ -198,9 +201,8 @@ func (r *repository) planLinks() {
 		default:
 			p.links = append(p.links, link)
 		}
-		losing = append(losing, link.from)
 	}
-	staying, losing = staying.sorted(), losing.sorted()
+	staying = staying.sorted()
 	p.emptyIndex = len(staying) == 0
 	for _, subject := range r.subjects {
 		if !staying.has(subject) {
@@ -208,13 +210,8 @@ func (r *repository) planLinks() {
 		}
 	}
 	for _, subject := range r.derived {
-		if !staying.has(subject) || losing.has(subject) {
+		if !staying.has(subject) {
 			p.derived = append(p.derived, subject)
 		}
 	}
-}
-
-// removesAny reports whether manifests or links go.
-func (p *plan) removesAny() bool {
-	return len(p.revisions)+len(p.links)+len(p.lateLinks) > 0
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/distribution/distribution/v3/registry/storage"
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
+	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/oras-distribution/registry/extensions/layout"
@@ -21,17 +22,22 @@ import (
 // collectStock runs the collector of distribution.
 func collectStock(tb testing.TB, driver storagedriver.StorageDriver, options Options) {
 	tb.Helper()
+	if err := tryStock(tb, driver, options); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// tryStock is collectStock for a tree that it may fail on.
+func tryStock(tb testing.TB, driver storagedriver.StorageDriver, options Options) error {
+	tb.Helper()
 	ctx := context.Background()
 	registry, err := storage.NewRegistry(ctx, driver)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	err = storage.MarkAndSweep(ctx, driver, registry, storage.GCOpts{
+	return storage.MarkAndSweep(ctx, driver, registry, storage.GCOpts{
 		DryRun: options.DryRun, RemoveUntagged: options.Untagged, Quiet: true,
 	})
-	if err != nil {
-		tb.Fatal(err)
-	}
 }
 
 // randomTree fills a tree without referrers. Each repository has a tag, and
@@ -215,6 +221,22 @@ func TestWhereStockIsWrong(t *testing.T) {
 		}
 	})
 
+	t.Run("a layer that is named by another digest than it is stored under", func(t *testing.T) {
+		tree := newTree(t, inmemory.New())
+		tree.tag("r", "v1", tree.imageWith("r", "image", tree.aliased("r", "layer")))
+		before := files(t, tree.driver)
+		collect(t, tree.driver, Options{})
+		if !maps.Equal(before, files(t, tree.driver)) {
+			t.Error("ours changes a tree in which all is needed")
+		}
+		if err := tryStock(t, tree.driver, Options{}); err == nil {
+			t.Error("stock gets to the end")
+		}
+		if files(t, tree.driver)[layout.BlobData(digest.FromString("layer"))] != "" {
+			t.Error("stock keeps its bytes")
+		}
+	})
+
 	t.Run("the signature of a tagged image", func(t *testing.T) {
 		var signature v1.Descriptor
 		ours, stock := both(t, Options{Untagged: true}, func(tree *tree) {
@@ -236,12 +258,7 @@ func TestWhereStockIsWrong(t *testing.T) {
 		tree.tag("r", "v1", image)
 		tree.artifact("r", "sbom", &image)
 		before := files(t, tree.driver)
-		ctx := context.Background()
-		registry, err := storage.NewRegistry(ctx, tree.driver)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := storage.MarkAndSweep(ctx, tree.driver, registry, storage.GCOpts{Quiet: true}); err == nil {
+		if err := tryStock(t, tree.driver, Options{}); err == nil {
 			t.Error("stock collects a tree with artifacts")
 		}
 		collect(t, tree.driver, Options{})

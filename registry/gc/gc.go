@@ -2,7 +2,8 @@
 //
 // A run has four steps. It reads every repository: links of the index, tags,
 // manifests, layer links. It marks, in each repository by itself, what is
-// reachable (see Mark): a manifest reaches what it references and its referrers.
+// reachable (see Mark): a manifest reaches what it references and its referrers,
+// and an alias the digest that its content is stored under.
 // It looks through the blobs for such as no repository keeps. And only when all
 // that has been read without trouble, it sweeps: in an order in which a run that
 // is cut off at any point leaves nothing reachable broken, and nothing that the

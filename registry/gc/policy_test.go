@@ -187,6 +187,59 @@ var cases = []struct {
 		t.blob("only/blobs", "not used either")
 	}, "", "", ""},
 
+	{"layers under another digest", func(t *tree) {
+		layer, blob := t.aliased("r", "layer by its SHA-512"), t.aliased("r", "blob by its SHA-512")
+		image := t.imageWith("r", "image", layer)
+		t.tag("r", "v1", image)
+		t.artifact("r", "sbom", &image, blob)
+		t.imageWith("r", "untagged", t.aliased("r", "layer that only it has"))
+		t.aliased("r", "not used")
+		t.aliased("only/blobs", "blob by its SHA-512")
+	}, "image sbom untagged", "image sbom untagged", "image sbom"},
+
+	{"layer under two digests", func(t *tree) {
+		both := t.aliased("r", "layer of both")
+		t.tag("r", "v1", t.imageWith("r", "one", t.blob("r", "layer of both")))
+		t.imageWith("r", "two", both)
+	}, "one two", "one two", "one"},
+
+	{"layer under another digest, shared across repositories", func(t *tree) {
+		t.tag("r", "v1", t.imageWith("r", "one", t.aliased("r", "shared layer")))
+		t.tag("s", "v1", t.image("s", "two"))
+		t.imageWith("s", "three", t.blob("s", "shared layer"))
+	}, "one s/three s/two", "one s/three s/two", "one s/two"},
+
+	{"manifest under another digest", func(t *tree) {
+		image := t.image("r", "image")
+		t.signature("r", "image.sig", image)
+		t.signature("r", "alias.sig", t.renamed("r", "alias", image))
+		t.tag("r", "v1", image)
+	}, "alias alias.sig image image.sig", "alias alias.sig image image.sig", "image image.sig"},
+
+	{
+		"tag to another digest", func(t *tree) {
+			image := t.image("r", "image", "layer")
+			alias := t.renamed("r", "alias", image)
+			t.signature("r", "image.sig", image)
+			t.signature("r", "alias.sig", alias)
+			t.tag("r", "v1", alias)
+			t.renamed("r", "other alias", t.image("r", "other"))
+		}, "alias alias.sig image image.sig other other alias", "alias alias.sig image image.sig other other alias",
+		"alias alias.sig image image.sig",
+	},
+
+	{"child of an index under another digest", func(t *tree) {
+		child := t.image("r", "child")
+		t.tag("r", "v1", t.index("r", "index", v1.MediaTypeImageIndex, t.renamed("r", "alias", child)))
+		t.delete("r", child)
+	}, "alias index", "alias index", "alias index"},
+
+	{"dangling referrer under another digest", func(t *tree) {
+		subject := nowhere()
+		dangling := t.signature("r", "dangling", subject)
+		t.link("r", subject, t.renamed("r", "alias", dangling))
+	}, "alias dangling", "", ""},
+
 	{"links of an early implementation", func(t *tree) {
 		image := t.image("r", "image")
 		signature := t.signature("r", "signature", image)
@@ -290,22 +343,40 @@ func bytesOf(all map[string]string) (n int64) {
 	return n
 }
 
-// What is derived from the index goes where it has become wrong, and there only.
+// The bytes of content that a repository has under two digests are counted once.
+func TestBytesOfAliases(t *testing.T) {
+	tree := newTree(t, inmemory.New())
+	image := tree.imageWith("r", "image", tree.aliased("r", "stays"))
+	tree.tag("r", "v1", image)
+	tree.renamed("r", "alias", image)
+	tree.aliased("r", "goes")
+	before := bytesOf(files(t, tree.driver))
+	report := collect(t, tree.driver, Options{})
+	kept := bytesOf(files(t, tree.driver))
+	if got, want := report.Repositories[0].Bytes, (Count{kept, before - kept}); got != want {
+		t.Errorf("the report says %+v, want %+v", got, want)
+	}
+}
+
+// What is derived from the index goes with the last link of its subject. What is
+// known of the manifests of a repository stays.
 func TestDerivedFiles(t *testing.T) {
 	tree := newTree(t, inmemory.New())
-	loses, keeps := tree.image("r", "loses one"), tree.image("r", "keeps all")
+	loses, keeps, alone := tree.image("r", "loses one"), tree.image("r", "keeps all"), tree.image("r", "loses all")
 	tree.tag("r", "v1", loses)
 	tree.tag("r", "v2", keeps)
 	tree.signature("r", "stays", loses)
 	tree.delete("r", tree.signature("r", "gone", loses))
 	tree.signature("r", "stays, too", keeps)
+	tree.delete("r", tree.signature("r", "gone, too", alone))
 	tree.signature("s", "in another repository", tree.image("s", "loses one"))
 
 	collect(t, tree.driver, Options{})
 	all := files(t, tree.driver)
 	for file, want := range map[string]bool{
-		layout.DerivedSubject("r", loses.Digest): false,
-		layout.DerivedManifests("r"):             false,
+		layout.DerivedSubject("r", loses.Digest): true,
+		layout.DerivedSubject("r", alone.Digest): false,
+		layout.DerivedManifests("r"):             true,
 		layout.DerivedSubject("r", keeps.Digest): true,
 		layout.DerivedSubject("s", loses.Digest): true,
 		layout.DerivedManifests("s"):             true,

@@ -32,7 +32,7 @@ func randomReferrers(t *tree, random *rand.Rand) {
 		for i := range 5 + random.IntN(25) {
 			name := fmt.Sprint("m", i)
 			subject := any()
-			switch random.IntN(8) {
+			switch random.IntN(10) {
 			case 0, 1:
 				manifests = append(manifests, t.image(repo, name, fmt.Sprint("layer ", random.IntN(3))))
 			case 2:
@@ -53,6 +53,15 @@ func randomReferrers(t *tree, random *rand.Rand) {
 				attached := t.image(repo, name)
 				t.link(repo, subject, attached)
 				manifests = append(manifests, attached)
+			case 8:
+				layer := t.aliased(repo, fmt.Sprint("layer ", random.IntN(3)))
+				manifests = append(manifests, t.imageWith(repo, name, layer))
+			case 9:
+				if subject.Digest != nowhere().Digest && subject.Digest.Algorithm() == digest.Canonical {
+					alias := t.renamed(repo, name, subject)
+					isAlias := func(d v1.Descriptor) bool { return d.Digest == alias.Digest }
+					manifests = append(slices.DeleteFunc(manifests, isAlias), alias)
+				}
 			}
 		}
 		last := len(manifests) - 1
@@ -83,11 +92,15 @@ func reachable(all map[string]string) map[string]bool {
 		before = len(reached)
 		for _, revision := range stored {
 			repo, d, _ := strings.Cut(revision, "@")
+			link := all[layout.RevisionLink(repo, digest.Digest(d))]
+			if reached[revision] && slices.Contains(stored, repo+"@"+link) {
+				reached[repo+"@"+link] = true // it is an alias
+			}
 			var m struct {
 				Subject   *v1.Descriptor
 				Manifests []v1.Descriptor
 			}
-			_ = json.Unmarshal([]byte(all[layout.BlobData(digest.Digest(d))]), &m)
+			_ = json.Unmarshal([]byte(all[layout.BlobData(digest.Digest(link))]), &m)
 			for _, child := range m.Manifests {
 				if name := repo + "@" + child.Digest.String(); reached[revision] && slices.Contains(stored, name) {
 					reached[name] = true
@@ -167,7 +180,7 @@ func pullAll(t *testing.T, root string, all map[string]string) {
 	for _, revision := range revisions(all) {
 		repo, text, _ := strings.Cut(revision, "@")
 		d := digest.Digest(text)
-		content := []byte(all[layout.BlobData(d)])
+		content := []byte(all[layout.BlobData(digest.Digest(all[layout.RevisionLink(repo, d)]))])
 		m, err := manifest.Parse(content)
 		if err != nil {
 			t.Fatal(err)

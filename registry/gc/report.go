@@ -61,7 +61,7 @@ func (c *collector) finishReport() {
 		counts.Manifests.Kept = int64(len(r.revisions) - len(r.plan.revisions))
 		counts.LayerLinks.Kept = int64(len(r.layers) - len(r.plan.layers) - len(r.plan.hollowLayers))
 		counts.ReferrerLinks.Kept = int64(len(r.links) - len(r.plan.links) - len(r.plan.lateLinks))
-		counts.Bytes.Kept = c.bytes(r.revisions, r.plan.revisions) + c.bytes(r.layers, r.plan.layers)
+		counts.Bytes.Kept = c.bytes(r, r.revisions, r.plan.revisions) + c.bytes(r, r.layers, r.plan.layers)
 		r.report.Name, r.report.Skipped = r.name, r.damaged
 		c.report.Repositories = append(c.report.Repositories, r.report)
 
@@ -78,11 +78,20 @@ func (c *Count) add(more Count) {
 }
 
 // bytes is the size of the content of a list without that of a part of it.
-func (c *collector) bytes(list, part ids) (sum int64) {
+func (c *collector) bytes(r *repository, list, part ids) (sum int64) {
 	for _, n := range list {
 		if !part.has(n) {
-			sum += c.digests.size(n)
+			sum += c.bytesOf(r, n)
 		}
 	}
 	return sum
+}
+
+// bytesOf is the size of what a link of a repository stands for. Those of an alias
+// are counted with the digest that they are stored under.
+func (c *collector) bytesOf(r *repository, n id) int64 {
+	if r.aliases.has(n) {
+		return 0
+	}
+	return c.digests.size(n)
 }

@@ -29,9 +29,10 @@ type repository struct {
 	hollow    ids   // folders of revisions that are no longer in it
 	tagged    ids   // what tags point to
 	layers    ids   // folders of layer links
+	aliases   ids   // what is stored under another digest
 	subjects  ids   // folders of the index
 	derived   ids   // subjects that derived files are about
-	needs     edges // from manifests to what they reference
+	needs     edges // from manifests to what they reference, and from aliases to what they stand for
 	links     edges // from subjects to referrers, as the index has it
 	own       edges // from subjects to referrers, as the manifests say
 }
@@ -182,16 +183,46 @@ func (c *collector) scanRevisions(ctx context.Context, r *repository) error {
 	})
 }
 
-// What can be wrong with a manifest.
+// What can be wrong with a manifest or a link.
 var (
 	errLink    = errors.New("its link has another content")
+	errAlias   = errors.New("its link names no digest")
 	errMissing = errors.New("its bytes are not in the storage")
 	errBytes   = errors.New("its bytes do not have its digest")
 )
 
+// follow reads the link of a digest and returns the digest that its bytes are
+// stored under. If that is another one, the link is an alias: what a client names
+// by a digest of another algorithm, distribution stores under the canonical one.
+// An alias needs what it stands for: the link of that, and the bytes.
+func (c *collector) follow(ctx context.Context, r *repository, d digest.Digest, link string) (stored digest.Digest, there bool, err error) {
+	content, there, err := c.store.read(ctx, link)
+	stored = digest.Digest(content)
+	switch {
+	case err != nil || !there || stored == d:
+	case d.Algorithm() == digest.Canonical:
+		err = errLink
+	case stored.Validate() != nil:
+		err = errAlias
+	default:
+		r.alias(c.digests.id(d), c.digests.id(stored))
+	}
+	if err != nil && d.Algorithm() != digest.Canonical {
+		c.keepBlobs() // the one that it stands for is not known
+	}
+	return stored, there, err
+}
+
+func (r *repository) alias(from, to id) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.aliases = append(r.aliases, from)
+	r.needs = append(r.needs, edge{from, to})
+}
+
 func (c *collector) scanRevision(ctx context.Context, r *repository, d digest.Digest) error {
 	n := c.digests.id(d)
-	link, there, err := c.store.read(ctx, layout.RevisionLink(r.name, d))
+	stored, there, err := c.follow(ctx, r, d, layout.RevisionLink(r.name, d))
 	r.mu.Lock()
 	if there || err != nil {
 		r.revisions = append(r.revisions, n)
@@ -199,26 +230,23 @@ func (c *collector) scanRevision(ctx context.Context, r *repository, d digest.Di
 		r.hollow = append(r.hollow, n)
 	}
 	r.mu.Unlock()
-	switch {
-	case err != nil || !there:
+	if err != nil || !there {
 		return err
-	case string(link) != d.String():
-		return errLink
 	}
-	content, there, err := c.store.read(ctx, layout.BlobData(d))
+	content, there, err := c.store.read(ctx, layout.BlobData(stored))
 	switch {
 	case err != nil:
 		return err
 	case !there:
 		return errMissing
-	case d.Algorithm().FromBytes(content) != d:
+	case d.Algorithm().FromBytes(content) != d || stored.Algorithm().FromBytes(content) != stored:
 		return errBytes
 	}
 	references, subject, err := manifest.Reach(content)
 	if err != nil {
 		return err
 	}
-	c.digests.sized(d, int64(len(content)))
+	c.digests.sized(stored, int64(len(content)))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, reference := range references {
@@ -232,8 +260,20 @@ func (c *collector) scanRevision(ctx context.Context, r *repository, d digest.Di
 
 func (c *collector) scanLayers(ctx context.Context, r *repository) error {
 	layers, err := c.store.digests(ctx, layout.Layers(r.name))
+	var followed []digest.Digest
 	for _, d := range layers {
 		r.layers = append(r.layers, c.digests.id(d))
+		if d.Algorithm() != digest.Canonical {
+			followed = append(followed, d)
+		}
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return each(ctx, c.store, followed, func(ctx context.Context, d digest.Digest) error {
+		if _, _, err := c.follow(ctx, r, d, layout.LayerLink(r.name, d)); err != nil {
+			return c.trouble(ctx, r, fmt.Errorf("blob %s in %s: %w", d, r.name, err))
+		}
+		return nil
+	})
 }

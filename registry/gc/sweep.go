@@ -32,11 +32,11 @@ func (c *collector) sweep(ctx context.Context) error {
 // something goes before what it leads to.
 func (c *collector) sweepRepository(ctx context.Context, r *repository) error {
 	for _, step := range []func(context.Context, *repository) error{
-		c.sweepDerived,
 		func(ctx context.Context, r *repository) error { return c.sweepLinks(ctx, r, r.plan.links) },
 		c.sweepTags,
 		c.sweepRevisions,
 		func(ctx context.Context, r *repository) error { return c.sweepLinks(ctx, r, r.plan.lateLinks) },
+		c.sweepDerived,
 		c.sweepIndex,
 		c.sweepLayers,
 	} {
@@ -62,22 +62,6 @@ func (c *collector) remove(ctx context.Context, file string, counted func()) err
 		counted()
 	}
 	return nil
-}
-
-// sweepDerived removes the derived files that the rest makes wrong. Were they
-// left until later, a run cut off before could leave wrong ones behind for good.
-func (c *collector) sweepDerived(ctx context.Context, r *repository) error {
-	if c.options.DryRun {
-		return nil
-	}
-	if r.plan.removesAny() {
-		if _, err := c.store.remove(ctx, layout.DerivedManifests(r.name)); err != nil {
-			return err
-		}
-	}
-	return each(ctx, c.store, r.plan.derived, func(ctx context.Context, subject id) error {
-		return c.remove(ctx, layout.DerivedSubject(r.name, c.digests.digest(subject)), nil)
-	})
 }
 
 func (c *collector) sweepLinks(ctx context.Context, r *repository, links edges) error {
@@ -118,7 +102,7 @@ func (c *collector) sweepRevisions(ctx context.Context, r *repository) error {
 	err := each(ctx, c.store, r.plan.revisions, func(ctx context.Context, n id) error {
 		return c.remove(ctx, layout.Revision(r.name, c.digests.digest(n)), func() {
 			r.report.Manifests.Removed++
-			r.report.Bytes.Removed += c.digests.size(n)
+			r.report.Bytes.Removed += c.bytesOf(r, n)
 		})
 	})
 	if err != nil || c.options.DryRun {
@@ -133,7 +117,7 @@ func (c *collector) sweepLayers(ctx context.Context, r *repository) error {
 	err := each(ctx, c.store, r.plan.layers, func(ctx context.Context, n id) error {
 		return c.remove(ctx, layout.Layer(r.name, c.digests.digest(n)), func() {
 			r.report.LayerLinks.Removed++
-			r.report.Bytes.Removed += c.digests.size(n)
+			r.report.Bytes.Removed += c.bytesOf(r, n)
 		})
 	})
 	if err != nil || c.options.DryRun {
@@ -144,22 +128,37 @@ func (c *collector) sweepLayers(ctx context.Context, r *repository) error {
 	})
 }
 
+// sweepDerived removes the derived files of subjects that no longer have referrers.
+// Nothing depends on it: what is derived are facts about manifests, which stay true
+// when the manifests are gone.
+func (c *collector) sweepDerived(ctx context.Context, r *repository) error {
+	return each(ctx, c.store, r.plan.derived, func(ctx context.Context, subject id) error {
+		return c.remove(ctx, layout.DerivedSubject(r.name, c.digests.digest(subject)), nil)
+	})
+}
+
 // sweepIndex removes the folders of the index that have become empty. Each is
 // looked at again: a push may have put a link into it.
 func (c *collector) sweepIndex(ctx context.Context, r *repository) error {
 	if c.options.DryRun || !r.indexed || r.damaged {
 		return nil
 	}
-	err := each(ctx, c.store, r.plan.subjects, func(ctx context.Context, n id) error {
+	p := &r.plan
+	err := each(ctx, c.store, p.subjects, func(ctx context.Context, n id) error {
 		return c.removeEmpty(ctx, layout.Subject(r.name, c.digests.digest(n)), 1)
 	})
-	switch {
-	case err != nil:
+	if err != nil || len(p.subjects)+len(p.derived) == 0 && !p.emptyIndex {
 		return err
-	case r.plan.emptyIndex:
-		return c.removeEmpty(ctx, layout.Refs(r.name), 3) // derived/subjects/<alg>
-	case len(r.plan.derived) == len(r.derived):
-		return c.removeEmpty(ctx, layout.Derived(r.name), 2)
+	}
+	for _, folder := range []string{layout.Subjects(r.name), layout.DerivedSubjects(r.name)} {
+		if err := c.removeEmpty(ctx, folder, 1); err != nil {
+			return err
+		}
+	}
+	for _, folder := range []string{layout.Derived(r.name), layout.Refs(r.name)} {
+		if err := c.removeEmpty(ctx, folder, 0); err != nil {
+			return err
+		}
 	}
 	return nil
 }

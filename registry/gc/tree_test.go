@@ -5,9 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -86,6 +84,31 @@ func (t *tree) blob(repo, content string) v1.Descriptor {
 	return v1.Descriptor{MediaType: "application/octet-stream", Digest: d, Size: int64(len(content))}
 }
 
+// aliased puts a blob into a repository as distribution does when the client
+// names its SHA-512 digest: the bytes stand under the canonical digest, and the
+// link of the SHA-512 digest names that. It returns the descriptor of the client.
+func (t *tree) aliased(repo, content string) v1.Descriptor {
+	t.Helper()
+	stored := t.blob(repo, content)
+	alias := digest.SHA512.FromString(content)
+	t.write(layout.LayerLink(repo, alias), stored.Digest.String())
+	return v1.Descriptor{MediaType: stored.MediaType, Digest: alias, Size: stored.Size}
+}
+
+// renamed puts a manifest into a repository under its SHA-512 digest as well.
+func (t *tree) renamed(repo, name string, d v1.Descriptor) v1.Descriptor {
+	t.Helper()
+	content, err := t.driver.GetContent(context.Background(), layout.BlobData(d.Digest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	alias := d
+	alias.Digest = digest.SHA512.FromBytes(content)
+	t.write(layout.RevisionLink(repo, alias.Digest), d.Digest.String())
+	t.names[repo+"@"+alias.Digest.String()] = name
+	return alias
+}
+
 // manifest puts a manifest with that name into a repository.
 func (t *tree) manifest(repo, name string, content any) v1.Descriptor {
 	t.Helper()
@@ -116,11 +139,18 @@ func imageOf(name string, config v1.Descriptor, subject *v1.Descriptor, layers .
 // image puts an image with a config and layers of its own into a repository.
 func (t *tree) image(repo, name string, layers ...string) v1.Descriptor {
 	t.Helper()
-	blobs := []v1.Descriptor{t.blob(repo, "layer of "+name)}
+	var blobs []v1.Descriptor
 	for _, layer := range layers {
 		blobs = append(blobs, t.blob(repo, layer))
 	}
-	return t.manifest(repo, name, imageOf(name, t.blob(repo, `{"config of":"`+name+`"}`), nil, blobs...))
+	return t.imageWith(repo, name, blobs...)
+}
+
+// imageWith is image with layers that are there already.
+func (t *tree) imageWith(repo, name string, layers ...v1.Descriptor) v1.Descriptor {
+	t.Helper()
+	layers = append([]v1.Descriptor{t.blob(repo, "layer of "+name)}, layers...)
+	return t.manifest(repo, name, imageOf(name, t.blob(repo, `{"config of":"`+name+`"}`), nil, layers...))
 }
 
 // signature puts an image manifest with a subject into a repository and links it.
@@ -137,12 +167,13 @@ func (t *tree) unlinked(repo, name string, subject v1.Descriptor) v1.Descriptor 
 	return t.manifest(repo, name, imageOf(name, t.blob(repo, "{}"), &subject, t.blob(repo, "signature "+name)))
 }
 
-// artifact puts an ORAS artifact manifest into a repository and links it.
-func (t *tree) artifact(repo, name string, subject *v1.Descriptor) v1.Descriptor {
+// artifact puts an ORAS artifact manifest into a repository and links it. It has
+// a blob of its own, and those.
+func (t *tree) artifact(repo, name string, subject *v1.Descriptor, blobs ...v1.Descriptor) v1.Descriptor {
 	t.Helper()
 	content := map[string]any{
 		"mediaType": manifest.MediaTypeORASArtifact, "artifactType": "test/" + name,
-		"blobs": []v1.Descriptor{t.blob(repo, "blob of "+name)},
+		"blobs": append([]v1.Descriptor{t.blob(repo, "blob of "+name)}, blobs...),
 	}
 	if subject != nil {
 		content["subject"] = subject
@@ -228,127 +259,6 @@ func revisions(all map[string]string) []string {
 	}
 	slices.Sort(list)
 	return list
-}
-
-// survivors are the names of the manifests that a tree has, in order. Each can be
-// pulled, and apart from what they need nothing is left.
-func (t *tree) survivors() string {
-	t.Helper()
-	all := files(t, t.driver)
-	var names []string
-	needed := map[string]bool{}
-	for _, revision := range revisions(all) {
-		name, ok := t.names[revision]
-		if !ok {
-			t.Errorf("there is an unknown manifest %s", revision)
-		}
-		repo, d, _ := strings.Cut(revision, "@")
-		if repo == "r" {
-			names = append(names, name)
-		} else {
-			names = append(names, repo+"/"+name)
-		}
-		if err := pull(all, repo, digest.Digest(d), needed); err != nil {
-			t.Errorf("%s cannot be pulled: %v", name, err)
-		}
-	}
-	for file := range all {
-		if strings.Contains(file, "/_layers/") || strings.HasPrefix(file, layout.Blobs) {
-			if !needed[file] {
-				t.Errorf("%s is left over", file)
-			}
-		}
-	}
-	t.checkIndex(all)
-	t.checkFolders()
-	slices.Sort(names)
-	return strings.Join(names, " ")
-}
-
-// pull follows what a manifest needs through the files of a tree, and notes them.
-func pull(all map[string]string, repo string, d digest.Digest, needed map[string]bool) error {
-	if all[layout.RevisionLink(repo, d)] != d.String() {
-		return fmt.Errorf("manifest %s has no link in %s", d, repo)
-	}
-	content := all[layout.BlobData(d)]
-	if digest.FromString(content) != d {
-		return fmt.Errorf("manifest %s has no bytes", d)
-	}
-	needed[layout.BlobData(d)] = true
-	var m struct {
-		Config                   *v1.Descriptor
-		Layers, Blobs, Manifests []v1.Descriptor
-	}
-	if err := json.Unmarshal([]byte(content), &m); err != nil {
-		return err
-	}
-	for _, child := range m.Manifests {
-		if all[layout.RevisionLink(repo, child.Digest)] == "" {
-			needed[layout.BlobData(child.Digest)] = true // deleted through the API
-			continue
-		}
-		if err := pull(all, repo, child.Digest, needed); err != nil {
-			return fmt.Errorf("in index %s: %w", d, err)
-		}
-	}
-	blobs := slices.Concat(m.Layers, m.Blobs)
-	if m.Config != nil {
-		blobs = append(blobs, *m.Config)
-	}
-	for _, blob := range blobs {
-		link := layout.LayerLink(repo, blob.Digest)
-		if all[link] != blob.Digest.String() {
-			return fmt.Errorf("%s has no link to its blob %s in %s", d, blob.Digest, repo)
-		}
-		if digest.FromString(all[layout.BlobData(blob.Digest)]) != blob.Digest {
-			return fmt.Errorf("%s lacks the bytes of its blob %s", d, blob.Digest)
-		}
-		needed[link], needed[layout.BlobData(blob.Digest)] = true, true
-	}
-	return nil
-}
-
-// checkIndex checks that no link of the index leads nowhere, that no derived file
-// is about nothing, and that no tag remembers what is gone.
-func (t *tree) checkIndex(all map[string]string) {
-	t.Helper()
-	for file := range all {
-		rest := strings.TrimPrefix(file, layout.Repositories+"/")
-		repo, inside, _ := strings.Cut(rest, "/_")
-		switch {
-		case strings.HasPrefix(inside, "refs/subjects/"):
-			subject, referrer, ok := layout.ParseReferrer(repo, file)
-			if !ok || all[layout.RevisionLink(repo, referrer)] == "" {
-				t.Errorf("the link from %s to %s in %s leads nowhere", referrer, subject, repo)
-			}
-		case strings.HasPrefix(inside, "refs/derived/subjects/"):
-			subject := digest.NewDigestFromEncoded(digest.SHA256, path.Base(file))
-			if !slices.ContainsFunc(keys(all), func(link string) bool {
-				return strings.HasPrefix(link, layout.Subject(repo, subject)+"/")
-			}) {
-				t.Errorf("%s is about a subject without referrers", file)
-			}
-		case strings.HasPrefix(inside, "manifests/tags/") && strings.Contains(inside, "/index/"):
-			d := digest.Digest(all[file])
-			if all[layout.RevisionLink(repo, d)] == "" {
-				t.Errorf("%s remembers a manifest that is gone", file)
-			}
-		}
-	}
-}
-
-// checkFolders checks that the index has no empty folders.
-func (t *tree) checkFolders() {
-	t.Helper()
-	ctx := context.Background()
-	_ = t.driver.Walk(ctx, layout.Repositories, func(info storagedriver.FileInfo) error {
-		if info.IsDir() && strings.Contains(info.Path(), "/_refs") {
-			if below, err := t.driver.List(ctx, info.Path()); err == nil && len(below) == 0 {
-				t.Errorf("the folder %s is empty", info.Path())
-			}
-		}
-		return nil
-	})
 }
 
 func keys(all map[string]string) []string {

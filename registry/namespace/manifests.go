@@ -143,6 +143,12 @@ func (m *manifests) link(ctx context.Context, d digest.Digest, pushed distributi
 }
 
 func (m *manifests) putArtifact(ctx context.Context, a *Artifact) (digest.Digest, error) {
+	// What a pull-through cache puts here was pulled, not pushed.
+	if key := m.ns.options.Disabled[a.kind.MediaType]; key != "" && !m.ns.options.Proxy {
+		return "", invalid(manifest.Problems{{
+			Field: "mediaType", Reason: fmt.Sprintf("%s is not accepted, because %s is false", a.kind.MediaType, key),
+		}})
+	}
 	problems := a.problems
 	if a.parsed != nil && !m.ns.options.Proxy {
 		missing, err := m.verify(ctx, a)

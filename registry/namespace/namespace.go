@@ -17,8 +17,11 @@ import (
 
 // Options say what the registry is configured for.
 type Options struct {
-	// Types are the manifest types beside distribution's own.
+	// Types are the manifest types beside distribution's own that can be pulled.
 	Types []manifest.Artifact
+	// Disabled are the media types among them that cannot be pushed, each with the
+	// key of the configuration that says so.
+	Disabled map[string]string
 	// DeleteEnabled is the switch `storage.delete.enabled`.
 	DeleteEnabled bool
 	// Proxy says that this is a pull-through cache, whose manifests are there before

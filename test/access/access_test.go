@@ -86,6 +86,7 @@ func (f *fixture) requests(repository string) []request {
 		{"GET", "/v2/" + repository + "/referrers/sha256:bad", nil, "", pull, 400},
 		{"GET", "/v2/" + repository + "/referrers/" + d + "?n=0", nil, "", pull, 400},
 		{"GET", "/v2/" + repository + "/referrers/" + d + "?nextToken=x", nil, "", pull, 400},
+		{"GET", "/v2/" + repository + "/referrers/" + d + "?artifactType=" + strings.Repeat("a", 9000), nil, "", pull, 414},
 		{"GET", "/v2/" + repository + "/_oras/artifacts/referrers", nil, "", pull, 400},
 	}
 	manifest := harness.ManifestPath(repository, d)

@@ -2,8 +2,11 @@ package blackbox_test
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/opencontainers/go-digest"
 
 	"github.com/oras-distribution/registry/test/harness"
 )
@@ -63,12 +66,7 @@ func TestGarbageCollection(t *testing.T) {
 		c.GetManifest("app", gone.Digest.String()).Expect(http.StatusNotFound)
 	}
 	for _, blob := range []string{"an old layer", "old signature", "a deleted layer"} {
-		// A descriptor cache that outlives the process still knows it, and the answer
-		// is cut off.
-		path := harness.BlobPath("app", harness.BlobDescriptor([]byte(blob)).Digest)
-		if resp, err := c.Do(t.Context(), harness.Request{Method: http.MethodGet, Path: path}); err == nil {
-			resp.Expect(http.StatusNotFound)
-		}
+		goneBlob(t, c, "app", digest.FromString(blob))
 	}
 
 	again := harness.Run(t, "garbage-collect", "--delete-untagged", "--format", "json", r.Config)
@@ -81,4 +79,52 @@ func TestGarbageCollection(t *testing.T) {
 	m := harness.ORASArtifact("signature", c.PushBlob("app", []byte("old signature"))).To(pushed)
 	c.MustPush("app", "", m)
 	sameDigests(t, "referrers of the image that was pushed again", c.Referrers(harness.OCI, "app", pushed.Digest), m.Digest())
+}
+
+// goneBlob expects a blob to be gone. A descriptor cache that outlives the process
+// still knows it, and then the answer is cut off.
+func goneBlob(t *testing.T, c *harness.Client, repository string, d digest.Digest) {
+	t.Helper()
+	if resp, err := c.Do(t.Context(), harness.Request{Method: http.MethodGet, Path: harness.BlobPath(repository, d)}); err == nil {
+		resp.Expect(http.StatusNotFound)
+	}
+}
+
+// What is pushed under a digest of another algorithm than the registry stores it
+// under stays as long as a manifest names it by that digest.
+func TestGarbageCollectionOfAliases(t *testing.T) {
+	for name, flags := range map[string][]string{
+		"no flag": nil, "delete-untagged": {"-m"}, "delete-dangling-referrers": {"--delete-dangling-referrers"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := harness.Start(t, harness.Options{Driver: harness.SharedDriver()})
+			c := r.Client()
+			layer := c.PushBlobAs("app", []byte("layer"), digest.SHA512)
+			image := c.MustPush("app", "v1", harness.OCIImage(emptyConfig(c, "app", harness.MediaTypeOCIConfig), layer))
+			blob := c.PushBlobAs("app", []byte("blob"), digest.SHA512)
+			artifact := harness.ORASArtifact("sbom/example", blob).To(image)
+			c.MustPush("app", "", artifact)
+			unused := c.PushBlobAs("app", []byte("unused"), digest.SHA512)
+			if err := r.Stop(); err != nil {
+				t.Fatal(err)
+			}
+			result := harness.Run(t, slices.Concat([]string{"garbage-collect"}, flags, []string{r.Config})...)
+			if result.Exit != 0 {
+				t.Fatalf("garbage-collect: %+v", result)
+			}
+			r.Restart()
+			c = r.Client()
+			c.GetManifest("app", "v1").Expect(http.StatusOK)
+			c.GetManifest("app", artifact.Digest().String()).ExpectBody(artifact.Bytes())
+			c.Get(harness.BlobPath("app", layer.Digest)).ExpectBody([]byte("layer"))
+			c.Get(harness.BlobPath("app", blob.Digest)).ExpectBody([]byte("blob"))
+			sameDigests(t, "referrers", c.Referrers(harness.Draft1, "app", image.Digest), artifact.Digest())
+			goneBlob(t, c, "app", unused.Digest)
+			goneBlob(t, c, "app", digest.FromString("unused"))
+			// Both can be pushed again, and need no more than their manifests.
+			c.MustPush("app", "again", harness.OCIImage(emptyConfig(c, "app", harness.MediaTypeOCIConfig), layer))
+			c.MustPush("app", "", artifact)
+		})
+	}
 }

@@ -2,6 +2,7 @@ package blackbox_test
 
 import (
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -214,6 +215,40 @@ func TestManyReferrers(t *testing.T) {
 			if len(seen) != count {
 				t.Errorf("%d walked, want %d", len(seen), count)
 			}
+		})
+	})
+}
+
+// A query is answered up to a length of 8 KiB. A page whose link to the next one
+// would be longer is refused as well, for nobody could go on from it.
+func TestListingsRefuseLongQueries(t *testing.T) {
+	const most = 8 << 10
+	onEveryDriver(t, func(t *testing.T, c *harness.Client) {
+		image := c.PushImage("app", "v1", "layer")
+		long := strings.Repeat("+", most/2)
+		for _, n := range []string{"1", "2"} {
+			c.MustPush("app", "", harness.ORASArtifact("a/b").To(image).Annotated("n", n))
+		}
+		onEveryRoute(t, c, func(t *testing.T, c *harness.Client, route harness.Route) {
+			filled := func(d digest.Digest, length int) string {
+				path := joined(route.Path("app", d), "artifactType=a/b&artifactType=")
+				_, query, _ := strings.Cut(path, "?")
+				return path + strings.Repeat("x", length-len(query))
+			}
+			if page := c.Page(route, filled(image.Digest, most)); len(page.Entries) != 2 {
+				t.Errorf("with a query of %d bytes: %s", most, page)
+			}
+			for _, d := range []digest.Digest{image.Digest, digest.FromString("nowhere")} {
+				for _, length := range []int{most + 1, 500_000} {
+					resp := c.Get(filled(d, length)).ExpectError(http.StatusRequestURITooLong, "UNSUPPORTED")
+					if e := resp.Errors()[0]; !strings.Contains(e.Message, "too long") || len(resp.Body) > 1000 {
+						t.Errorf("%s", resp)
+					}
+				}
+			}
+			c.Head(filled(image.Digest, most+1)).Expect(http.StatusRequestURITooLong).ExpectBody(nil)
+			c.Get(joined(route.Path("app", image.Digest), "artifactType=a/b&n=1&artifactType="+long)).
+				ExpectError(http.StatusRequestURITooLong, "UNSUPPORTED")
 		})
 	})
 }

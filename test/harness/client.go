@@ -203,34 +203,50 @@ func (c *Client) PushBlob(repository string, content []byte) Descriptor {
 	return d
 }
 
+// PushBlobAs is PushBlob under a digest of another algorithm.
+func (c *Client) PushBlobAs(repository string, content []byte, algorithm digest.Algorithm) Descriptor {
+	c.t.Helper()
+	desc := BlobDescriptor(content)
+	desc.Digest = algorithm.FromBytes(content)
+	if err := c.upload(context.Background(), repository, content, desc.Digest); err != nil {
+		c.t.Fatalf("pushing a blob to %s: %v", repository, err)
+	}
+	return desc
+}
+
 // TryPushBlob is PushBlob for a registry that may be gone.
 func (c *Client) TryPushBlob(ctx context.Context, repository string, content []byte) (Descriptor, error) {
 	desc := BlobDescriptor(content)
+	return desc, c.upload(ctx, repository, content, desc.Digest)
+}
+
+// upload pushes a blob with two requests.
+func (c *Client) upload(ctx context.Context, repository string, content []byte, d digest.Digest) error {
 	started, err := c.Do(ctx, Request{Method: http.MethodPost, Path: "/v2/" + repository + "/blobs/uploads/"})
 	if err != nil {
-		return desc, err
+		return err
 	}
 	if started.Status != http.StatusAccepted {
-		return desc, started.Err()
+		return started.Err()
 	}
 	location, err := url.Parse(started.Header.Get("Location"))
 	if err != nil {
-		return desc, err
+		return err
 	}
 	query := location.Query()
-	query.Set("digest", desc.Digest.String())
+	query.Set("digest", d.String())
 	location.RawQuery = query.Encode()
 	finished, err := c.Do(ctx, Request{
 		Method: http.MethodPut, Path: location.String(), Body: content,
 		Header: Header("Content-Type: application/octet-stream"),
 	})
 	if err != nil {
-		return desc, err
+		return err
 	}
 	if finished.Status != http.StatusCreated {
-		return desc, finished.Err()
+		return finished.Err()
 	}
-	return desc, nil
+	return nil
 }
 
 // PushImage pushes an OCI image made from text, with its blobs, by digest where
