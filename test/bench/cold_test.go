@@ -9,8 +9,8 @@ import (
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/opencontainers/go-digest"
 
-	"github.com/oras-distribution/registry/extensions/layout"
 	"github.com/oras-distribution/registry/extensions/referrers"
+	"github.com/oras-distribution/registry/test/harness"
 )
 
 // slow is a storage driver whose every operation takes a while longer, as those
@@ -63,12 +63,12 @@ func BenchmarkColdStart(b *testing.B) {
 	warmUp := referrers.New(driver, referrers.Options{})
 	for i := range repositories {
 		name := fmt.Sprintf("bench/cold%d", i)
-		config := storeConfig(b, driver, name)
+		seed := harness.NewSeed(b, root, name)
+		config := storeConfig(seed)
 		for j := range subjectsEach {
-			subject := storeManifest(b, driver, name, manifestOf(b, config, "", -1-j))
+			subject := storeManifest(seed, manifestOf(b, config, "", -1-j))
 			for k := range referrersEach {
-				d := storeManifest(b, driver, name, manifestOf(b, config, subject, k))
-				store(b, driver, layout.ReferrerLink(name, subject, d), []byte(d))
+				seed.Link(subject, storeManifest(seed, manifestOf(b, config, subject, k)))
 			}
 			subjects[i][j] = subject
 			if set, err := warmUp.Referrers(context.Background(), name, subject); err != nil || len(set.Referrers) != referrersEach {

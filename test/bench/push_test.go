@@ -11,6 +11,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/oras-distribution/registry/test/harness"
 )
 
 // push sends a manifest and expects 201.
@@ -68,7 +70,7 @@ func BenchmarkPushReferrer(b *testing.B) {
 
 // BenchmarkPushImage pushes manifests without a subject.
 func BenchmarkPushImage(b *testing.B) {
-	both := newSides(b, func(root string) { storeConfig(b, newDriver(root), "bench/image") })
+	both := newSides(b, func(root string) { storeConfig(harness.NewSeed(b, root, "bench/image")) })
 	config := digest.FromString("{}")
 	both.duel(b, func(client *http.Client, server string, i int) {
 		push(b, client, server+"/v2/bench/image/manifests/", manifestOf(b, config, "", i))
@@ -79,8 +81,8 @@ func BenchmarkPushImage(b *testing.B) {
 func BenchmarkPullImage(b *testing.B) {
 	var image digest.Digest
 	both := newSides(b, func(root string) {
-		driver := newDriver(root)
-		image = storeManifest(b, driver, "bench/image", manifestOf(b, storeConfig(b, driver, "bench/image"), "", 0))
+		s := harness.NewSeed(b, root, "bench/image")
+		image = storeManifest(s, manifestOf(b, storeConfig(s), "", 0))
 	})
 	both.duel(b, func(client *http.Client, server string, _ int) {
 		pull(b, client, server+"/v2/bench/image/manifests/"+image.String())

@@ -27,6 +27,7 @@ import (
 	"github.com/oras-distribution/registry/extensions/oci"
 	"github.com/oras-distribution/registry/extensions/oras"
 	"github.com/oras-distribution/registry/registry"
+	"github.com/oras-distribution/registry/test/harness"
 )
 
 func TestMain(m *testing.M) {
@@ -108,41 +109,23 @@ func manifestOf(tb testing.TB, config, subject digest.Digest, i int) []byte {
 	return content
 }
 
-// store puts files into a storage tree, as distribution would.
-func store(tb testing.TB, driver storagedriver.StorageDriver, path string, content []byte) {
-	tb.Helper()
-	if err := driver.PutContent(context.Background(), path, content); err != nil {
-		tb.Fatal(err)
-	}
-}
-
-func storeManifest(tb testing.TB, driver storagedriver.StorageDriver, repository string, content []byte) digest.Digest {
-	tb.Helper()
-	d := digest.FromBytes(content)
-	store(tb, driver, layout.BlobData(d), content)
-	store(tb, driver, layout.RevisionLink(repository, d), []byte(d))
-	return d
+// storeManifest puts a manifest into a repository.
+func storeManifest(s *harness.Seed, content []byte) digest.Digest {
+	return s.Manifest(harness.Manifest{Raw: content}).Digest
 }
 
 // storeConfig puts the empty config into a repository.
-func storeConfig(tb testing.TB, driver storagedriver.StorageDriver, repository string) digest.Digest {
-	tb.Helper()
-	d := digest.FromString("{}")
-	store(tb, driver, layout.BlobData(d), []byte("{}"))
-	store(tb, driver, layout.LayerLink(repository, d), []byte(d))
-	return d
-}
+func storeConfig(s *harness.Seed) digest.Digest { return s.Blob([]byte("{}")).Digest }
 
 // seed makes a repository with one subject that n manifests refer to, attached
 // an hour ago.
 func seed(tb testing.TB, root, repository string, n int) (subject digest.Digest) {
 	tb.Helper()
-	driver := newDriver(root)
-	config := storeConfig(tb, driver, repository)
-	subject = storeManifest(tb, driver, repository, manifestOf(tb, config, "", -1))
+	s := harness.NewSeed(tb, root, repository)
+	config := storeConfig(s)
+	subject = storeManifest(s, manifestOf(tb, config, "", -1))
 	for i := range n {
-		d := storeManifest(tb, driver, repository, manifestOf(tb, config, subject, i))
-		store(tb, driver, layout.ReferrerLink(repository, subject, d), []byte(d))
+		s.Link(subject, storeManifest(s, manifestOf(tb, config, subject, i)))
 	}
 	age(tb, filepath.Join(root, layout.Referrers(repository, subject, digest.Canonical)))
 	return subject

@@ -9,17 +9,30 @@ import (
 // Memory is how much memory the registry has in use, in bytes: its resident set.
 func (r *Registry) Memory() int64 {
 	r.t.Helper()
+	return r.status("VmRSS")
+}
+
+// PeakMemory is the most memory that the registry has had in use since it was
+// started.
+func (r *Registry) PeakMemory() int64 {
+	r.t.Helper()
+	return r.status("VmHWM")
+}
+
+// status is a size that the kernel knows of the process, in bytes.
+func (r *Registry) status(name string) int64 {
+	r.t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.PID()))
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	for line := range strings.Lines(string(status)) {
 		var kilobytes int64
-		if _, err := fmt.Sscanf(line, "VmRSS: %d kB", &kilobytes); err == nil {
+		if _, err := fmt.Sscanf(line, name+": %d kB", &kilobytes); err == nil {
 			return kilobytes << 10
 		}
 	}
-	r.t.Fatalf("no VmRSS in\n%s", status)
+	r.t.Fatalf("no %s in\n%s", name, status)
 	return 0
 }
 

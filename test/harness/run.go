@@ -15,6 +15,8 @@ import (
 type Result struct {
 	Exit           int
 	Stdout, Stderr string
+	// CPU is how long processors have worked for it.
+	CPU time.Duration
 }
 
 // runTimeout is how long a command may take.
@@ -45,5 +47,9 @@ func RunWith(t testing.TB, env []string, args ...string) Result {
 		t.Fatal(err)
 	}
 	expectQuiet(t, stderr.String())
-	return Result{Exit: cmd.ProcessState.ExitCode(), Stdout: stdout.String(), Stderr: stderr.String()}
+	state := cmd.ProcessState
+	return Result{
+		Exit: state.ExitCode(), Stdout: stdout.String(), Stderr: stderr.String(),
+		CPU: state.UserTime() + state.SystemTime(),
+	}
 }

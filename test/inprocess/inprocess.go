@@ -34,6 +34,8 @@ type Options struct {
 	Background bool
 	// Wait is extensions.referrers.wait, where it is not empty.
 	Wait string
+	// CacheSize is extensions.referrers.cachesize, where it is not 0.
+	CacheSize int
 }
 
 // Registry is a running registry. Its Client talks to it without a connection: a
@@ -59,6 +61,9 @@ func Start(t testing.TB, driver storagedriver.StorageDriver, options Options) *R
 	text := place.configuration(t, driver, options)
 	if options.Wait != "" {
 		text += "    wait: " + options.Wait + "\n"
+	}
+	if options.CacheSize != 0 {
+		text += fmt.Sprintf("    cachesize: %d\n", options.CacheSize)
 	}
 	handler, closer, err := registry.NewHandler(context.Background(), []byte(text), oras.New(), oci.New())
 	if err != nil {
