@@ -217,9 +217,6 @@ func (l *lookup) inspect(ctx context.Context, d digest.Digest, before entry) (en
 	return l.entry(ctx, r)
 }
 
-// unreadableError is what is wrong with bytes that have their digest.
-type unreadableError struct{ error }
-
 // description is what the manifest's bytes say.
 func (l *lookup) description(ctx context.Context, d digest.Digest) (*Referrer, error) {
 	x := l.index
@@ -230,15 +227,7 @@ func (l *lookup) description(ctx context.Context, d digest.Digest) (*Referrer, e
 	if r, ok := x.facts.Invalidate(d); ok {
 		return r, nil
 	}
-	content, err := x.content(ctx, d)
-	if err != nil {
-		return nil, err
-	}
-	r, err := describe(d, content)
-	if err != nil {
-		return nil, &unreadableError{err}
-	}
-	return r, nil
+	return x.describe(ctx, d)
 }
 
 // entry makes the entry of a referrer.

@@ -1,6 +1,7 @@
 package referrers
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -114,44 +115,58 @@ func intern(text string) string { return unique.Make(text).Value() }
 // for one of the few slots for large ones.
 const smallManifest = 128 << 10
 
-// content reads the bytes of a manifest and checks that they have its digest.
-// How many of them are in memory at once is bounded for the whole Index.
-func (x *Index) content(ctx context.Context, d digest.Digest) ([]byte, error) {
+// read hands the bytes of a manifest to use, having checked that they have its
+// digest. How many of them are in memory at once is bounded for the whole Index.
+func (x *Index) read(ctx context.Context, d digest.Digest, use func(content []byte) error) error {
 	release, err := acquire(ctx, x.reads)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer release()
-	content, err := x.readContent(ctx, layout.BlobData(d))
+	reader, err := x.driver.Reader(ctx, layout.BlobData(d), 0)
 	switch {
 	case isNotFound(err):
-		return nil, errNoContent
+		return errNoContent
 	case err != nil:
-		return nil, fmt.Errorf("reading manifest %s: %w", d, err)
-	case d.Algorithm().FromBytes(content) != d:
-		return nil, errCorrupt
-	}
-	return content, nil
-}
-
-func (x *Index) readContent(ctx context.Context, path string) ([]byte, error) {
-	reader, err := x.driver.Reader(ctx, path, 0)
-	if err != nil {
-		return nil, err
+		return fmt.Errorf("reading manifest %s: %w", d, err)
 	}
 	defer func() { _ = reader.Close() }()
 	content, err := io.ReadAll(io.LimitReader(reader, smallManifest))
-	if err != nil || len(content) < smallManifest {
-		return content, err
+	if err == nil && len(content) == smallManifest {
+		release, err := acquire(ctx, x.large)
+		if err != nil {
+			return err
+		}
+		defer release()
+		all := bytes.NewBuffer(make([]byte, 0, manifest.MaxSize+bytes.MinRead))
+		all.Write(content)
+		if _, err := io.Copy(all, io.LimitReader(reader, manifest.MaxSize-smallManifest+1)); err != nil { // one more is too many
+			return fmt.Errorf("reading manifest %s: %w", d, err)
+		}
+		content = all.Bytes()
 	}
-	release, err := acquire(ctx, x.large)
-	if err != nil {
-		return nil, err
+	switch {
+	case err != nil:
+		return fmt.Errorf("reading manifest %s: %w", d, err)
+	case d.Algorithm().FromBytes(content) != d:
+		return errCorrupt
 	}
-	defer release()
-	rest, err := io.ReadAll(io.LimitReader(reader, manifest.MaxSize-smallManifest+1)) // one more is too many
-	return append(content, rest...), err
+	return use(content)
 }
+
+// describe reads a Referrer from the bytes of a manifest in the storage.
+func (x *Index) describe(ctx context.Context, d digest.Digest) (r *Referrer, err error) {
+	err = x.read(ctx, d, func(content []byte) (err error) {
+		if r, err = describe(d, content); err != nil {
+			return &unreadableError{err}
+		}
+		return nil
+	})
+	return r, err
+}
+
+// unreadableError is what is wrong with bytes that have their digest.
+type unreadableError struct{ error }
 
 func acquire(ctx context.Context, slots chan struct{}) (release func(), err error) {
 	select {

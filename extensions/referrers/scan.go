@@ -208,17 +208,15 @@ func (s *scanner) readAll(ctx context.Context, list []digest.Digest) error {
 func (s *scanner) read(ctx context.Context, d digest.Digest) error {
 	x := s.index
 	defer s.step()
-	content, err := x.content(ctx, d)
-	if isBroken(err) {
+	r, err := x.describe(ctx, d)
+	switch {
+	case isBroken(err):
 		return s.broken(ctx, d, err)
-	}
-	if err != nil {
-		return err
-	}
-	r, err := describe(d, content)
-	if err != nil {
+	case errors.As(err, new(*unreadableError)):
 		s.skip(d, err)
 		r = &Referrer{}
+	case err != nil:
+		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -294,17 +292,13 @@ func (s *scanner) isMissing(ctx context.Context, p pair) (bool, error) {
 }
 
 // parse reads a manifest with its references; nil for what is none.
-func (x *Index) parse(ctx context.Context, d digest.Digest) (*manifest.Manifest, error) {
-	content, err := x.content(ctx, d)
+func (x *Index) parse(ctx context.Context, d digest.Digest) (m *manifest.Manifest, err error) {
+	err = x.read(ctx, d, func(content []byte) error {
+		m, _ = manifest.Parse(content) // nil is the answer
+		return nil
+	})
 	if isBroken(err) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	m, err := manifest.Parse(content)
-	if err != nil {
-		return nil, nil //nolint:nilerr // it is no manifest, as the name says
-	}
-	return m, nil
+	return m, err
 }

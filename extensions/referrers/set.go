@@ -184,20 +184,18 @@ func (s *Set) Annotated(ctx context.Context, list []*Referrer) ([]*Referrer, err
 			continue
 		}
 		group.Go(func() error {
-			content, err := s.index.content(ctx, r.Digest)
+			err := s.index.read(ctx, r.Digest, func(content []byte) error {
+				m, err := manifest.Describe(content)
+				if err != nil {
+					return err
+				}
+				annotated := *r
+				annotated.Annotations, err = annotationsOf(m)
+				full[i] = &annotated
+				return err
+			})
 			if isBroken(err) {
 				return nil
-			}
-			if err != nil {
-				return err
-			}
-			m, err := manifest.Describe(content)
-			if err != nil {
-				return err
-			}
-			annotated := *r
-			if annotated.Annotations, err = annotationsOf(m); err == nil {
-				full[i] = &annotated
 			}
 			return err
 		})
