@@ -33,9 +33,12 @@ func untraced(newRegistry func() error) error {
 	if err := os.Setenv(exporterVariable, "none"); err != nil {
 		logrus.Warnf("turning off the export of traces: %v", err)
 	}
+	// The first provider serves the tracers that distribution has made already, the
+	// last one those of requests. In between, distribution sets its own.
+	otel.SetTracerProvider(noop.NewTracerProvider())
 	if err := newRegistry(); err != nil {
 		return err
 	}
-	otel.SetTracerProvider(noop.NewTracerProvider()) // in place of distribution's
+	otel.SetTracerProvider(noop.NewTracerProvider())
 	return nil
 }
