@@ -23,7 +23,7 @@ MODULES := test/clients
 E2E := $(shell grep -rl --include='*_test.go' '^//go:build e2e' test | xargs -r -n1 dirname | sort -u | sed 's,^,./,')
 
 # What runs with the race detector in e2e, and what takes too long for that.
-RACE := ./extensions/... ./registry/... ./internal/... ./test/harness ./test/access ./test/blackbox ./test/crash ./test/replicas ./test/upgrade
+RACE := ./extensions/... ./registry/... ./internal/... ./test/internal/harness ./test/access ./test/blackbox ./test/crash ./test/replicas ./test/upgrade
 RACE_LONG := ./test/conformance ./test/faults ./test/hostile
 
 # The linters, pinned in tools/go.mod. $(1) leads to the project's folder.
@@ -46,7 +46,7 @@ run: build ## start a registry on 127.0.0.1:5000 that stores in ./registry-data
 
 .PHONY: test
 test: ## run all tests that need only Go (the walkthrough also: bash, curl, jq, openssl)
-	go test -timeout 30m ./test/pinned # builds the clients, which takes minutes the first time
+	go test -timeout 30m ./test/internal/pinned # builds the clients, which takes minutes the first time
 	go test -timeout 20m ./...
 	$(MAKE) --no-print-directory fuzz FUZZTIME=20000x
 

@@ -11,8 +11,8 @@ import (
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
 
-	"github.com/oras-distribution/registry/extensions/manifest"
-	"github.com/oras-distribution/registry/extensions/referrers"
+	"github.com/oras-distribution/registry/internal/manifest"
+	"github.com/oras-distribution/registry/internal/referrers"
 )
 
 // Extension is one feature beside distribution. What it brings it says by the

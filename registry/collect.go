@@ -13,8 +13,8 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
-	"github.com/oras-distribution/registry/registry/gc"
-	"github.com/oras-distribution/registry/registry/progress"
+	"github.com/oras-distribution/registry/internal/gc"
+	"github.com/oras-distribution/registry/internal/progress"
 )
 
 // collectFlags are the flags of the command garbage-collect.

@@ -14,8 +14,8 @@ import (
 	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
 	"github.com/opencontainers/go-digest"
 
-	"github.com/oras-distribution/registry/extensions/layout"
-	"github.com/oras-distribution/registry/registry/gc"
+	"github.com/oras-distribution/registry/internal/layout"
+	"github.com/oras-distribution/registry/internal/gc"
 )
 
 // collectTree puts a configuration file and a storage tree into the working

@@ -13,7 +13,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/oras-distribution/registry/extensions"
-	"github.com/oras-distribution/registry/extensions/referrers"
+	"github.com/oras-distribution/registry/internal/referrers"
 )
 
 // defaultConfiguration is used when no other is given.

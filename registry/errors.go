@@ -14,7 +14,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/oras-distribution/registry/extensions"
-	"github.com/oras-distribution/registry/extensions/referrers"
+	"github.com/oras-distribution/registry/internal/referrers"
 )
 
 // writeError answers with an error in the form of distribution-spec v1.1, "Error

@@ -15,9 +15,9 @@ import (
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 
 	"github.com/oras-distribution/registry/extensions"
-	"github.com/oras-distribution/registry/extensions/manifest"
-	"github.com/oras-distribution/registry/extensions/referrers"
-	"github.com/oras-distribution/registry/registry/namespace"
+	"github.com/oras-distribution/registry/internal/manifest"
+	"github.com/oras-distribution/registry/internal/referrers"
+	"github.com/oras-distribution/registry/internal/namespace"
 )
 
 // This file alone touches the process-wide tables of distribution: its manifest

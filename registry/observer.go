@@ -6,7 +6,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/sirupsen/logrus"
 
-	"github.com/oras-distribution/registry/extensions/referrers"
+	"github.com/oras-distribution/registry/internal/referrers"
 )
 
 // observer writes what the index comes across to the log and the metrics.

@@ -14,8 +14,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/oras-distribution/registry/extensions"
-	"github.com/oras-distribution/registry/extensions/referrers"
-	"github.com/oras-distribution/registry/registry/progress"
+	"github.com/oras-distribution/registry/internal/referrers"
+	"github.com/oras-distribution/registry/internal/progress"
 )
 
 func newReferrersCommand(list []extensions.Extension) *cobra.Command {

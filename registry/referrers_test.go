@@ -14,8 +14,8 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/oras-distribution/registry/extensions"
-	"github.com/oras-distribution/registry/extensions/layout"
-	"github.com/oras-distribution/registry/extensions/manifest"
+	"github.com/oras-distribution/registry/internal/layout"
+	"github.com/oras-distribution/registry/internal/manifest"
 	"github.com/oras-distribution/registry/extensions/oci"
 	"github.com/oras-distribution/registry/extensions/oras"
 )

@@ -15,8 +15,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/oras-distribution/registry/extensions"
-	"github.com/oras-distribution/registry/extensions/layout"
-	"github.com/oras-distribution/registry/extensions/manifest"
+	"github.com/oras-distribution/registry/internal/layout"
+	"github.com/oras-distribution/registry/internal/manifest"
 )
 
 func newTreeCommand(list []extensions.Extension) *cobra.Command {

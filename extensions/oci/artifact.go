@@ -1,6 +1,6 @@
 package oci
 
-import "github.com/oras-distribution/registry/extensions/manifest"
+import "github.com/oras-distribution/registry/internal/manifest"
 
 // artifact is the OCI artifact manifest of image-spec v1.1.0-rc.1 and rc.2, which
 // was withdrawn before v1.1.0. Clients of late 2022 push it.

@@ -11,9 +11,9 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/oras-distribution/registry/extensions"
-	"github.com/oras-distribution/registry/extensions/listing"
-	"github.com/oras-distribution/registry/extensions/manifest"
-	"github.com/oras-distribution/registry/extensions/referrers"
+	"github.com/oras-distribution/registry/internal/listing"
+	"github.com/oras-distribution/registry/internal/manifest"
+	"github.com/oras-distribution/registry/internal/referrers"
 )
 
 // Extension implements extensions.Extension.

@@ -7,9 +7,9 @@ import (
 	"net/http"
 
 	"github.com/oras-distribution/registry/extensions"
-	"github.com/oras-distribution/registry/extensions/listing"
-	"github.com/oras-distribution/registry/extensions/manifest"
-	"github.com/oras-distribution/registry/extensions/referrers"
+	"github.com/oras-distribution/registry/internal/listing"
+	"github.com/oras-distribution/registry/internal/manifest"
+	"github.com/oras-distribution/registry/internal/referrers"
 )
 
 // Extension implements extensions.Extension.

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/oras-distribution/registry/test/harness"
+	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
 // The repositories: one that the credentials are about, one of somebody else's,

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/oras-distribution/registry/test/harness"
+	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
 const (
@@ -30,21 +30,27 @@ type rule struct {
 	except  []string // of never
 }
 
-// The direction is: cmd -> registry -> extensions <- the extensions -> the index.
+// The direction is: cmd -> registry -> extensions -> listing -> the index -> layout.
+// Public are registry and extensions, with the extensions below it.
 var (
-	index = []string{"extensions/referrers", "extensions/manifest", "extensions/layout"}
-	web   = []string{"extensions", "extensions/listing", "extensions/oras", "extensions/oci"}
+	index = []string{"internal/referrers", "internal/manifest", "internal/layout"}
+	web   = []string{"extensions/...", "internal/listing"}
 	rules = []rule{
 		{
 			because: "the index knows nothing of HTTP",
-			from:    index,
+			from:    append([]string{"internal/gc"}, index...),
 			never:   []string{"net/http", "github.com/gorilla/..."},
 		},
 		{
 			because: "the index knows nobody who uses it",
 			from:    index,
-			never:   []string{"cmd/...", "registry/...", "extensions/..."},
+			never:   []string{"cmd/...", "registry/...", "extensions/...", "internal/..."},
 			except:  index,
+		},
+		{
+			because: "paths and manifests are told apart without any I/O",
+			from:    []string{"internal/layout", "internal/manifest"},
+			never:   []string{driver + "/...", "internal/referrers"},
 		},
 		{
 			because: "what speaks HTTP asks the index, never the storage",
@@ -53,40 +59,35 @@ var (
 		},
 		{
 			because: "an extension does not know the registry that it is part of",
-			from:    []string{"extensions/..."},
+			from:    []string{"extensions/...", "internal/..."},
 			never:   []string{"cmd/...", "registry/..."},
 		},
 		{
 			because: "the contract does not know the extensions",
 			from:    []string{"extensions"},
 			never:   []string{"extensions/..."},
-			except:  append([]string{"extensions"}, index...),
+			except:  []string{"extensions"},
 		},
 		{
-			because: "an extension does not know another one",
-			from:    []string{"extensions/oras"},
-			never:   []string{"extensions/oci"},
-		},
-		{
-			because: "an extension does not know another one",
-			from:    []string{"extensions/oci"},
-			never:   []string{"extensions/oras"},
+			because: "an extension is written against the contract alone",
+			from:    []string{"extensions/oras", "extensions/oci"},
+			never:   []string{"extensions/oras", "extensions/oci", "internal/..."},
 		},
 		{
 			because: "which extensions there are is only main's to say",
-			from:    []string{"registry/..."},
-			never:   []string{"cmd/...", "extensions/oras", "extensions/oci", "extensions/listing"},
+			from:    []string{"registry/...", "internal/..."},
+			never:   []string{"cmd/...", "extensions/oras", "extensions/oci"},
 		},
 		{
 			because: "which storage drivers there are is only main's to say",
-			from:    []string{"registry/...", "extensions/..."},
+			from:    []string{"registry/...", "extensions/...", "internal/..."},
 			never:   []string{driver + "/..."},
 			except:  []string{driver, driver + "/factory", driver + "/base"},
 		},
 		{
 			because: "tests are not part of the product",
-			from:    []string{"cmd/...", "registry/...", "extensions/..."},
-			never:   []string{"testing", "test/...", "internal/faultdriver"},
+			from:    []string{"cmd/...", "registry/...", "extensions/...", "internal/..."},
+			never:   []string{"testing", "test/..."},
 		},
 	}
 )
@@ -111,16 +112,16 @@ func TestImportsPointOneWay(t *testing.T) {
 func TestRulesAreNotBlind(t *testing.T) {
 	t.Parallel()
 	for from, imported := range map[string]string{
-		"extensions/referrers": "net/http",
-		"extensions/manifest":  "extensions",
-		"extensions/layout":    "registry",
-		"extensions/listing":   driver,
-		"extensions/oras":      "extensions/oci",
-		"extensions/oci":       "registry/gc",
-		"extensions":           "extensions/listing",
-		"registry/gc":          driver + "/filesystem",
-		"registry":             "extensions/oras",
-		"cmd/registry":         "test/harness",
+		"internal/referrers": "net/http",
+		"internal/manifest":  "extensions",
+		"internal/layout":    driver,
+		"internal/listing":   driver,
+		"extensions/oras":    "internal/listing",
+		"extensions/oci":     "registry",
+		"extensions":         "extensions/oras",
+		"internal/gc":        driver + "/filesystem",
+		"registry":           "extensions/oras",
+		"internal/progress":  "testing",
 	} {
 		if found := violations(map[string][]string{from: {"fmt", imported}}, rules); len(found) == 0 {
 			t.Errorf("no rule keeps %s from importing %s", from, imported)
@@ -155,10 +156,20 @@ func matches(pattern, name string) bool {
 	return name == above || tree && strings.HasPrefix(name, above+"/")
 }
 
+// Everything but the registry and the extensions is internal.
+func TestPublicPackages(t *testing.T) {
+	t.Parallel()
+	for folder := range productImports(t) {
+		if !matchesAny([]string{"cmd/registry", "registry", "extensions/...", "internal/..."}, folder) {
+			t.Errorf("%s is public", folder)
+		}
+	}
+}
+
 // productImports are the imports of the project's packages, tests left out.
 func productImports(t *testing.T) map[string][]string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports", "./cmd/...", "./registry/...", "./extensions/...")
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports", "./cmd/...", "./registry/...", "./extensions/...", "./internal/...")
 	cmd.Dir = harness.Root()
 	output, err := cmd.Output()
 	if err != nil {

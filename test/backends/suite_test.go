@@ -14,8 +14,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/oras-distribution/registry/test/harness"
-	"github.com/oras-distribution/registry/test/load"
+	"github.com/oras-distribution/registry/test/internal/harness"
+	"github.com/oras-distribution/registry/test/internal/load"
 	"github.com/oras-distribution/registry/test/replicas"
 )
 

@@ -9,8 +9,8 @@ import (
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/opencontainers/go-digest"
 
-	"github.com/oras-distribution/registry/extensions/referrers"
-	"github.com/oras-distribution/registry/test/harness"
+	"github.com/oras-distribution/registry/internal/referrers"
+	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
 // slow is a storage driver whose every operation takes a while longer, as those

@@ -23,11 +23,11 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/oras-distribution/registry/extensions"
-	"github.com/oras-distribution/registry/extensions/layout"
+	"github.com/oras-distribution/registry/internal/layout"
 	"github.com/oras-distribution/registry/extensions/oci"
 	"github.com/oras-distribution/registry/extensions/oras"
 	"github.com/oras-distribution/registry/registry"
-	"github.com/oras-distribution/registry/test/harness"
+	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
 func TestMain(m *testing.M) {

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/oras-distribution/registry/test/harness"
+	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
 func TestPrefix(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/oras-distribution/registry/test/harness"
+	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
 // A collection keeps what tags need with all its referrers, in the eyes of a

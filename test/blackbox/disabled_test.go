@@ -8,7 +8,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/oras-distribution/registry/test/harness"
+	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
 // artifactKinds are the manifest types of the extensions.

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/oras-distribution/registry/test/harness"
+	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
 // listing is the body of a listing as a client of the route decodes it.

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/oras-distribution/registry/test/harness"
+	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
 // fixture is one manifest of each kind, in a repository that has all it needs.

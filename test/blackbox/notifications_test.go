@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/oras-distribution/registry/test/harness"
+	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
 // event is what a notification says of a manifest.

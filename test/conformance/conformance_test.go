@@ -16,8 +16,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/oras-distribution/registry/test/harness"
-	"github.com/oras-distribution/registry/test/pinned"
+	"github.com/oras-distribution/registry/test/internal/harness"
+	"github.com/oras-distribution/registry/test/internal/pinned"
 )
 
 // suitePrefix begins the name of every case.

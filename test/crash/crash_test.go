@@ -23,9 +23,9 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/oras-distribution/registry/extensions/layout"
-	"github.com/oras-distribution/registry/test/harness"
-	"github.com/oras-distribution/registry/test/load"
+	"github.com/oras-distribution/registry/internal/layout"
+	"github.com/oras-distribution/registry/test/internal/harness"
+	"github.com/oras-distribution/registry/test/internal/load"
 )
 
 var (

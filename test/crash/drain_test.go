@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/oras-distribution/registry/test/harness"
+	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
 // slowBody is a body that is sent when it is released.

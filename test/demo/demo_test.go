@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/oras-distribution/registry/test/harness"
+	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
 // The walkthrough ends with what openssl says of a signature that it accepts,

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/oras-distribution/registry/test/harness"
+	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
 // startTimeout is how long a container may take until its registry listens.

@@ -4,9 +4,9 @@ import (
 	"net/http"
 	"testing"
 
-	"github.com/oras-distribution/registry/internal/faultdriver"
-	"github.com/oras-distribution/registry/test/harness"
-	"github.com/oras-distribution/registry/test/inprocess"
+	"github.com/oras-distribution/registry/test/internal/faultdriver"
+	"github.com/oras-distribution/registry/test/internal/harness"
+	"github.com/oras-distribution/registry/test/internal/inprocess"
 )
 
 // Whatever goes wrong in a delete: 202 means gone everywhere; before that, what

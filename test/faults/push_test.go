@@ -4,10 +4,10 @@ import (
 	"net/http"
 	"testing"
 
-	"github.com/oras-distribution/registry/extensions/layout"
-	"github.com/oras-distribution/registry/internal/faultdriver"
-	"github.com/oras-distribution/registry/test/harness"
-	"github.com/oras-distribution/registry/test/inprocess"
+	"github.com/oras-distribution/registry/internal/layout"
+	"github.com/oras-distribution/registry/test/internal/faultdriver"
+	"github.com/oras-distribution/registry/test/internal/harness"
+	"github.com/oras-distribution/registry/test/internal/inprocess"
 )
 
 // Whatever goes wrong in a push: 201 means stored and listed, everything else

@@ -6,10 +6,10 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/oras-distribution/registry/extensions/layout"
-	"github.com/oras-distribution/registry/internal/faultdriver"
-	"github.com/oras-distribution/registry/test/harness"
-	"github.com/oras-distribution/registry/test/inprocess"
+	"github.com/oras-distribution/registry/internal/layout"
+	"github.com/oras-distribution/registry/test/internal/faultdriver"
+	"github.com/oras-distribution/registry/test/internal/harness"
+	"github.com/oras-distribution/registry/test/internal/inprocess"
 )
 
 // Whatever goes wrong in a listing: the list is whole, or it is an error.

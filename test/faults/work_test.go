@@ -7,12 +7,12 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/oras-distribution/registry/extensions/layout"
-	"github.com/oras-distribution/registry/extensions/referrers"
-	"github.com/oras-distribution/registry/internal/faultdriver"
-	"github.com/oras-distribution/registry/registry/gc"
-	"github.com/oras-distribution/registry/test/harness"
-	"github.com/oras-distribution/registry/test/inprocess"
+	"github.com/oras-distribution/registry/internal/layout"
+	"github.com/oras-distribution/registry/internal/referrers"
+	"github.com/oras-distribution/registry/test/internal/faultdriver"
+	"github.com/oras-distribution/registry/internal/gc"
+	"github.com/oras-distribution/registry/test/internal/harness"
+	"github.com/oras-distribution/registry/test/internal/inprocess"
 )
 
 // all is the tree with manifests of all kinds, as a stock registry leaves it:

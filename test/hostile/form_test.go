@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/oras-distribution/registry/test/harness"
+	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
 // A body that claims to be a form is not read for parameters: a client without

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/oras-distribution/registry/test/harness"
+	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
 // files are the paths of all files of a registry on the filesystem driver,

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/oras-distribution/registry/test/harness"
+	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
 // documentedAddr is the registry's address in docs/clients.md.

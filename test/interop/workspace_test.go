@@ -20,8 +20,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/oras-distribution/registry/test/harness"
-	"github.com/oras-distribution/registry/test/pinned"
+	"github.com/oras-distribution/registry/test/internal/harness"
+	"github.com/oras-distribution/registry/test/internal/pinned"
 )
 
 // commandTimeout is how long a command of a client's may take.

@@ -17,8 +17,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/oras-distribution/registry/extensions/layout"
-	"github.com/oras-distribution/registry/test/harness"
+	"github.com/oras-distribution/registry/internal/layout"
+	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
 var patience = flag.Duration("promises.attack", 15*time.Second, "how long one attack on the memory lasts at most")

@@ -10,10 +10,10 @@ import (
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
 
-	"github.com/oras-distribution/registry/extensions/layout"
-	"github.com/oras-distribution/registry/internal/faultdriver"
-	"github.com/oras-distribution/registry/test/harness"
-	"github.com/oras-distribution/registry/test/inprocess"
+	"github.com/oras-distribution/registry/internal/layout"
+	"github.com/oras-distribution/registry/test/internal/faultdriver"
+	"github.com/oras-distribution/registry/test/internal/harness"
+	"github.com/oras-distribution/registry/test/internal/inprocess"
 )
 
 // walked is a storage whose walks cost an operation for each folder and each file,

@@ -10,8 +10,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/oras-distribution/registry/test/harness"
-	"github.com/oras-distribution/registry/test/load"
+	"github.com/oras-distribution/registry/test/internal/harness"
+	"github.com/oras-distribution/registry/test/internal/load"
 )
 
 // A repair and a rebuild beside a registry that serves bring back nothing that was

@@ -10,8 +10,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/oras-distribution/registry/extensions/layout"
-	"github.com/oras-distribution/registry/test/harness"
+	"github.com/oras-distribution/registry/internal/layout"
+	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
 // date gives the folder of a subject's referrers a time of change, as a file

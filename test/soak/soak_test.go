@@ -20,8 +20,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/oras-distribution/registry/test/harness"
-	"github.com/oras-distribution/registry/test/load"
+	"github.com/oras-distribution/registry/test/internal/harness"
+	"github.com/oras-distribution/registry/test/internal/load"
 )
 
 const (

@@ -1,0 +1,217 @@
+package gc
+
+import (
+	"context"
+	"iter"
+	"slices"
+	"sync"
+
+	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
+
+	"github.com/oras-distribution/registry/internal/layout"
+)
+
+// plan is what goes from one repository.
+type plan struct {
+	revisions    ids
+	hollow       ids   // folders of revisions without a link
+	layers       ids   // layer links
+	hollowLayers ids   // folders of layers without a link
+	links        edges // links of the index that go before their revision
+	lateLinks    edges // and those that go after it
+	subjects     ids   // folders of the index that are empty afterwards
+	derived      ids   // subjects with a derived file and no link
+	emptyIndex   bool  // no link stays
+}
+
+// decide marks what is reachable in a repository and plans what goes.
+func (c *collector) decide(ctx context.Context, r *repository) error {
+	for _, list := range []*ids{&r.revisions, &r.hollow, &r.tagged, &r.layers, &r.aliases, &r.subjects, &r.derived} {
+		*list = list.sorted()
+	}
+	for _, list := range []*edges{&r.needs, &r.links, &r.own} {
+		*list = list.sorted()
+	}
+	if !r.damaged {
+		if err := c.planAll(ctx, r); err != nil {
+			return err
+		}
+	}
+	if r.damaged { // perhaps only just now
+		r.plan = plan{}
+		c.keepAll(r)
+	}
+	r.needs, r.own = nil, nil
+	return nil
+}
+
+func (c *collector) planAll(ctx context.Context, r *repository) error {
+	marked, err := c.mark(ctx, r)
+	if err != nil {
+		return err
+	}
+	if err := c.planLayers(ctx, r, marked); err != nil {
+		return err
+	}
+	if err := c.planHollow(ctx, r); err != nil {
+		return err
+	}
+	r.plan.revisions = r.revisions.without(marked)
+	r.planLinks()
+	c.digests.keepAll(marked)
+	return nil
+}
+
+// keepAll keeps everything that the manifests of a repository could need: what
+// they are known to reference, and what it has layer links for.
+func (c *collector) keepAll(r *repository) {
+	for _, list := range []ids{r.revisions, r.layers} {
+		for _, n := range list {
+			c.digests.keep(n)
+		}
+	}
+	for _, edge := range r.needs {
+		c.digests.keep(edge.to)
+	}
+}
+
+// mark returns all that stays in a repository, with the manifests that are too
+// young to go.
+func (c *collector) mark(ctx context.Context, r *repository) (map[id]struct{}, error) {
+	links := slices.Concat(r.links, r.own).sorted()
+	referrers := func(n id) iter.Seq[id] {
+		return func(yield func(id) bool) {
+			if !r.revisions.has(n) {
+				return // what is not there has no referrers to keep
+			}
+			for referrer := range links.from(n) {
+				if r.revisions.has(referrer) && !yield(referrer) {
+					return
+				}
+			}
+		}
+	}
+	roots := c.roots(r, links)
+	marked := Mark(slices.Values(roots), r.needs.from, referrers)
+	candidates := r.revisions.without(marked)
+	young, err := c.young(ctx, r, candidates, func(n id) string {
+		return layout.RevisionLink(r.name, c.digests.digest(n))
+	}, nil)
+	if len(young) > 0 {
+		marked = Mark(slices.Values(slices.Concat(roots, young)), r.needs.from, referrers)
+	}
+	return marked, err
+}
+
+// roots are the manifests that stay whatever refers to them.
+func (c *collector) roots(r *repository, links edges) ids {
+	stays := func(n id) bool { return r.tagged.has(n) }
+	if !c.options.Untagged {
+		dangling := map[id]struct{}{}
+		if c.options.Dangling {
+			dangling = Dangling(links.all(), r.revisions.has, stays)
+		}
+		return r.revisions.without(dangling)
+	}
+	return slices.DeleteFunc(slices.Clone(r.revisions), func(n id) bool { return !stays(n) })
+}
+
+// young returns those of the items whose file was stored after the cutoff.
+// Those whose file is not there are handed to gone.
+func (c *collector) young(ctx context.Context, r *repository, items ids, file func(id) string, gone func(id)) (ids, error) {
+	var mu sync.Mutex
+	var young ids
+	err := each(ctx, c.store, items, func(ctx context.Context, n id) error {
+		info, err := c.store.stat(ctx, file(n))
+		if err != nil {
+			return c.trouble(ctx, r, err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case info == nil && gone != nil:
+			gone(n)
+		case info != nil && c.isYoung(info):
+			young = append(young, n)
+		}
+		return nil
+	})
+	return young, err
+}
+
+func (c *collector) isYoung(info storagedriver.FileInfo) bool {
+	return info.ModTime().After(c.cutoff)
+}
+
+// planLayers plans which layer links go. A link that was made just now belongs
+// to a push in flight, which may need a blob that is old.
+func (c *collector) planLayers(ctx context.Context, r *repository, marked map[id]struct{}) error {
+	candidates := r.layers.without(marked)
+	var hollow ids
+	young, err := c.young(ctx, r, candidates, func(n id) string {
+		return layout.LayerLink(r.name, c.digests.digest(n))
+	}, func(n id) { hollow = append(hollow, n) })
+	if err != nil {
+		return err
+	}
+	for _, n := range young {
+		marked[n] = struct{}{}
+		for stored := range r.needs.from(n) { // if it is an alias
+			marked[stored] = struct{}{}
+		}
+	}
+	r.plan.hollowLayers = hollow.sorted()
+	r.plan.layers = slices.DeleteFunc(candidates.without(marked), r.plan.hollowLayers.has)
+	return nil
+}
+
+// planHollow plans which folders go that deletions left behind, on drivers that
+// know folders. One that was made just now may be about to be filled.
+func (c *collector) planHollow(ctx context.Context, r *repository) error {
+	folders := func(folder func(id) string, list ids) (ids, error) {
+		young, err := c.young(ctx, r, list, folder, nil)
+		young = young.sorted()
+		return slices.DeleteFunc(list, young.has), err
+	}
+	var err error
+	r.plan.hollow, err = folders(func(n id) string { return layout.Revision(r.name, c.digests.digest(n)) }, r.hollow)
+	if err != nil {
+		return err
+	}
+	r.plan.hollowLayers, err = folders(func(n id) string { return layout.Layer(r.name, c.digests.digest(n)) }, r.plan.hollowLayers)
+	return err
+}
+
+// planLinks plans which links of the index go: those whose referrer goes. A link
+// to a subject that goes stays with its referrer, so that the subject has it
+// again if it is pushed again.
+func (r *repository) planLinks() {
+	p := &r.plan
+	var staying ids // subjects
+	for _, link := range r.links {
+		stored := r.revisions.has(link.to)
+		switch {
+		case stored && !p.revisions.has(link.to):
+			staying = append(staying, link.from)
+			continue
+		case stored && !r.own.has(link):
+			// Only the link says that this is a referrer. A run that is cut off
+			// between the two must leave it behind.
+			p.lateLinks = append(p.lateLinks, link)
+		default:
+			p.links = append(p.links, link)
+		}
+	}
+	staying = staying.sorted()
+	p.emptyIndex = len(staying) == 0
+	for _, subject := range r.subjects {
+		if !staying.has(subject) {
+			p.subjects = append(p.subjects, subject)
+		}
+	}
+	for _, subject := range r.derived {
+		if !staying.has(subject) {
+			p.derived = append(p.derived, subject)
+		}
+	}
+}

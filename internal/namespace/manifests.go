@@ -1,0 +1,313 @@
+package namespace
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/distribution/distribution/v3"
+	"github.com/distribution/distribution/v3/manifest/ocischema"
+	"github.com/distribution/distribution/v3/registry/api/errcode"
+	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/oras-distribution/registry/extensions"
+	"github.com/oras-distribution/registry/internal/layout"
+	"github.com/oras-distribution/registry/internal/manifest"
+	"github.com/oras-distribution/registry/internal/referrers"
+)
+
+// manifests is the manifest service of one repository.
+type manifests struct {
+	distribution.ManifestService
+	ns         *Namespace
+	repository *repository
+	name       string
+}
+
+// Enumerate implements distribution.ManifestEnumerator.
+func (m *manifests) Enumerate(ctx context.Context, ingester func(digest.Digest) error) error {
+	enumerator, ok := m.ManifestService.(distribution.ManifestEnumerator)
+	if !ok {
+		return fmt.Errorf("the manifests of %s cannot be enumerated", m.name)
+	}
+	return enumerator.Enumerate(ctx, ingester)
+}
+
+// Get implements distribution.ManifestService. Distribution's own types come
+// from distribution, because its handlers tell them apart by their Go types.
+func (m *manifests) Get(ctx context.Context, d digest.Digest, options ...distribution.ManifestServiceOption) (distribution.Manifest, error) {
+	found, err := m.ManifestService.Get(ctx, d, options...)
+	if err == nil || errors.As(err, new(distribution.ErrManifestUnknownRevision)) || ctx.Err() != nil {
+		return found, err
+	}
+	// What distribution does not recognize it reports as any other error.
+	there, linkErr := m.ns.index.HasRevision(ctx, m.name, d)
+	switch {
+	case linkErr != nil:
+		return nil, linkErr
+	case !there:
+		return nil, distribution.ErrManifestUnknownRevision{Name: m.name, Revision: d}
+	}
+	content, readErr := m.ns.driver.GetContent(ctx, layout.BlobData(d))
+	if readErr != nil {
+		return nil, readErr
+	}
+	parsed, parseErr := manifest.Parse(content)
+	if parseErr != nil {
+		return nil, err
+	}
+	kind, ok := m.ns.typeOf(parsed.MediaType)
+	if !ok {
+		return nil, err
+	}
+	return &Artifact{kind: kind, content: content, parsed: parsed}, nil
+}
+
+// Put implements distribution.ManifestService. When it returns without error,
+// the manifest is stored and listed as a referrer of its subject.
+func (m *manifests) Put(ctx context.Context, pushed distribution.Manifest, options ...distribution.ManifestServiceOption) (digest.Digest, error) {
+	if artifact, ok := pushed.(*Artifact); ok {
+		return m.putArtifact(ctx, artifact)
+	}
+	content, problems, err := ociContent(pushed)
+	if err != nil {
+		return "", err
+	}
+	subject, more := manifest.ParseSubject(content)
+	if problems = append(problems, more...); len(problems) > 0 {
+		return "", invalid(problems)
+	}
+	if subject != nil {
+		return m.putReferrer(ctx, pushed, subject.Digest, options)
+	}
+	d, err := m.ManifestService.Put(ctx, pushed, options...)
+	if err == nil {
+		m.pushed(d, pushed, "")
+	}
+	return d, err
+}
+
+// pushed tells the index what has been pushed.
+func (m *manifests) pushed(d digest.Digest, pushed distribution.Manifest, subject digest.Digest) {
+	if mediaType, _, err := pushed.Payload(); err == nil {
+		m.ns.index.Pushed(m.name, d, mediaType, subject)
+	}
+}
+
+// ociContent is the bytes of a manifest that may have a subject, nil for others.
+func ociContent(pushed distribution.Manifest) (content []byte, problems manifest.Problems, err error) {
+	var version int
+	switch pushed := pushed.(type) {
+	case *ocischema.DeserializedManifest:
+		version = pushed.SchemaVersion
+	case *ocischema.DeserializedImageIndex:
+		version = pushed.SchemaVersion
+	default:
+		return nil, nil, nil
+	}
+	if version != 2 { // which distribution would report as its own failure
+		problems.Add("schemaVersion", "must be 2")
+	}
+	_, content, err = pushed.Payload()
+	return content, problems, err
+}
+
+// putReferrer lets distribution store a manifest, and links it to its subject.
+func (m *manifests) putReferrer(ctx context.Context, pushed distribution.Manifest, subject digest.Digest,
+	options []distribution.ManifestServiceOption,
+) (digest.Digest, error) {
+	d, err := m.ManifestService.Put(ctx, pushed, options...)
+	if err != nil {
+		return "", err
+	}
+	return d, m.link(ctx, d, pushed, subject)
+}
+
+// link links a stored manifest to its subject, and says so to whoever answers.
+func (m *manifests) link(ctx context.Context, d digest.Digest, pushed distribution.Manifest, subject digest.Digest) error {
+	err := m.ns.index.Add(ctx, m.name, subject, d)
+	if deleted := (referrers.ErrDeleted{}); errors.As(err, &deleted) {
+		return errcode.ErrorCodeUnavailable.WithDetail(deleted.Error())
+	}
+	if err != nil {
+		return err
+	}
+	m.pushed(d, pushed, subject)
+	extensions.PushFrom(ctx).Subject = subject
+	return nil
+}
+
+func (m *manifests) putArtifact(ctx context.Context, a *Artifact) (digest.Digest, error) {
+	// What a pull-through cache puts here was pulled, not pushed.
+	if key := m.ns.options.Disabled[a.kind.MediaType]; key != "" && !m.ns.options.Proxy {
+		return "", invalid(manifest.Problems{{
+			Field: "mediaType", Reason: fmt.Sprintf("%s is not accepted, because %s is false", a.kind.MediaType, key),
+		}})
+	}
+	problems := a.problems
+	if a.parsed != nil && !m.ns.options.Proxy {
+		missing, err := m.verify(ctx, a)
+		if err != nil {
+			return "", err
+		}
+		problems = append(problems, missing...)
+	}
+	if len(problems) > 0 {
+		return "", invalid(problems)
+	}
+	d := digest.FromBytes(a.content)
+	switch info, err := m.ns.driver.Stat(ctx, layout.BlobData(d)); {
+	case isNotFound(err), err == nil && info.Size() != int64(len(a.content)):
+		if err := m.ns.driver.PutContent(ctx, layout.BlobData(d), a.content); err != nil {
+			return "", fmt.Errorf("storing manifest %s: %w", d, err)
+		}
+	case err != nil:
+		return "", fmt.Errorf("looking for manifest %s: %w", d, err)
+	}
+	if err := m.ns.driver.PutContent(ctx, layout.RevisionLink(m.name, d), []byte(d)); err != nil {
+		return "", fmt.Errorf("putting manifest %s into %s: %w", d, m.name, err)
+	}
+	if a.parsed.Subject == nil {
+		m.pushed(d, a, "")
+		return d, nil
+	}
+	return d, m.link(ctx, d, a, a.parsed.Subject.Digest)
+}
+
+// verifyConcurrency is how many blobs of one manifest are looked up at once.
+const verifyConcurrency = 16
+
+// verify finds what an artifact manifest refers to and the repository does not
+// have. The error is that of a storage that cannot tell.
+func (m *manifests) verify(ctx context.Context, a *Artifact) (manifest.Problems, error) {
+	var problems manifest.Problems
+	if subject := a.parsed.Subject; subject != nil && a.kind.SubjectMustExist {
+		there, err := m.ns.index.HasRevision(ctx, m.name, subject.Digest)
+		if err != nil {
+			return nil, err
+		}
+		if !there {
+			problems.Add("subject", "%s is not a manifest in this repository", subject.Digest)
+		}
+	}
+	stats, err := m.statBlobs(ctx, a.parsed.References)
+	if err != nil {
+		return nil, err
+	}
+	for i, desc := range a.parsed.References {
+		switch size, ok := stats[desc.Digest]; {
+		case !ok:
+			problems.AddMissing(a.parsed.Field(i), desc.Digest)
+		case size != desc.Size:
+			problems.Add(a.parsed.Field(i)+".size", "is %d, but the blob has %d bytes", desc.Size, size)
+		}
+	}
+	return problems, nil
+}
+
+// statBlobs returns the sizes of those of the blobs that are in the repository.
+func (m *manifests) statBlobs(ctx context.Context, list []v1.Descriptor) (map[digest.Digest]int64, error) {
+	var mu sync.Mutex
+	sizes := make(map[digest.Digest]int64, len(list))
+	asked := make(map[digest.Digest]bool, len(list))
+	blobs := m.repository.Blobs(ctx)
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(verifyConcurrency)
+	for _, desc := range list {
+		if asked[desc.Digest] {
+			continue
+		}
+		asked[desc.Digest] = true
+		group.Go(func() error {
+			stat, err := blobs.Stat(groupCtx, desc.Digest)
+			if errors.Is(err, distribution.ErrBlobUnknown) {
+				return nil
+			}
+			if err != nil {
+				return fmt.Errorf("looking for blob %s in %s: %w", desc.Digest, m.name, err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			sizes[desc.Digest] = stat.Size
+			return nil
+		})
+	}
+	return sizes, group.Wait()
+}
+
+// Delete implements distribution.ManifestService. The links to the subject go
+// before the manifest.
+func (m *manifests) Delete(ctx context.Context, d digest.Digest) error {
+	if !m.ns.options.DeleteEnabled {
+		return distribution.ErrUnsupported
+	}
+	var subject digest.Digest
+	switch content, err := m.ns.driver.GetContent(ctx, layout.BlobData(d)); {
+	case err == nil:
+		if parsed, err := manifest.Parse(content); err == nil && parsed.Subject != nil {
+			subject = parsed.Subject.Digest
+		}
+	case !isNotFound(err):
+		return fmt.Errorf("reading manifest %s of %s: %w", d, m.name, err)
+	}
+	err := m.ns.index.Delete(ctx, m.name, d, subject, func() error { return m.deleteRevision(ctx, d) })
+	if err != nil && !errors.Is(err, distribution.ErrBlobUnknown) && !errors.Is(err, distribution.ErrUnsupported) {
+		// Distribution's handler answers 500 and does not say why.
+		logrus.WithFields(logrus.Fields{"vars.name": m.name, "vars.reference": d}).Errorf("deleting a manifest: %v", err)
+	}
+	return err
+}
+
+// deleteAttempts is how often a delete is tried that another replica gets in the
+// way of, by deleting and pushing the same manifest.
+const deleteAttempts = 3
+
+// deleteRevision lets distribution delete a manifest. One that another replica
+// has deleted is unknown, though a descriptor cache may still know it and the
+// storage driver report it in its own way.
+func (m *manifests) deleteRevision(ctx context.Context, d digest.Digest) error {
+	var err error
+	for range deleteAttempts {
+		err = m.ManifestService.Delete(ctx, d)
+		switch {
+		case err == nil || errors.Is(err, distribution.ErrBlobUnknown):
+			return err
+		case isNotFound(err):
+			return distribution.ErrBlobUnknown
+		}
+		there, statErr := m.ns.index.HasRevision(ctx, m.name, d)
+		if statErr != nil {
+			return err
+		}
+		if !there {
+			return distribution.ErrBlobUnknown
+		}
+	}
+	return err
+}
+
+// maxReported is how many problems of one manifest are reported.
+const maxReported = 100
+
+func invalid(problems manifest.Problems) error {
+	problems = problems.Distinct()
+	code := errcode.ErrorCodeManifestInvalid
+	if problems.OnlyMissing() {
+		code = errcode.ErrorCodeManifestBlobUnknown
+	}
+	if len(problems) > maxReported {
+		problems = append(problems[:maxReported:maxReported], manifest.Problem{
+			Reason: fmt.Sprintf("and %d more problems", len(problems)-maxReported),
+		})
+	}
+	return code.WithDetail([]manifest.Problem(problems))
+}
+
+func isNotFound(err error) bool {
+	return errors.As(err, new(storagedriver.PathNotFoundError))
+}

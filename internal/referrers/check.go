@@ -1,0 +1,232 @@
+package referrers
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/oras-distribution/registry/internal/layout"
+)
+
+// Rebuild reads every manifest of a repository, whatever is known of it, and
+// links those that have a subject, as a push would. With ReadOnly nothing is
+// written, and the result says what would have been. each is called for each
+// manifest read. It may run beside serving registries.
+func (x *Index) Rebuild(ctx context.Context, repository string, each func()) (ScanResult, error) {
+	s := &scanner{index: x, repository: repository, step: each, afresh: true, dry: x.options.ReadOnly}
+	if err := s.run(ctx); err != nil {
+		return s.result, err
+	}
+	s.step = func() {} // all have been read
+	left, err := s.settle(ctx, s.pairs)
+	s.result.Added += len(left)
+	return s.result, err
+}
+
+// Fault is one thing that is wrong with the index of a repository.
+type Fault struct {
+	Repository string `json:"repository"`
+	// Kind is one of the kinds below.
+	Kind string `json:"kind"`
+	// Path is where the link is, or should be; for a manifest, where its bytes are.
+	Path string `json:"path"`
+	// Reason says more.
+	Reason string `json:"reason"`
+	// Repaired says that it has been repaired.
+	Repaired bool `json:"repaired"`
+
+	link pair // what has to be linked, if that repairs it
+}
+
+// The kinds of faults.
+const (
+	// FaultMissing is a manifest in the repository that is not linked to its subject.
+	FaultMissing = "missing"
+	// FaultDangling is a link to a manifest that is not in the repository. It is
+	// never listed; a garbage collection removes it.
+	FaultDangling = "dangling"
+	// FaultMalformed is a link whose path or content is not as it should be.
+	FaultMalformed = "malformed"
+	// FaultUnreadable is a manifest that cannot be read. Only pushing it again
+	// repairs it.
+	FaultUnreadable = "unreadable"
+)
+
+// Verify compares every link of a repository with every manifest, both ways, and
+// returns what is wrong, in the order of the paths. With repair, links that are
+// missing or wrong are written as a push would write them, and what no registry
+// writes is removed. It may run beside serving registries: what seems wrong is
+// asked for again before it is reported, and no link that a push may be making
+// at that moment is ever removed. each is called for each manifest and link read.
+func (x *Index) Verify(ctx context.Context, repository string, repair bool, each func()) ([]Fault, error) {
+	scan := &scanner{index: x, repository: repository, step: each, afresh: true, dry: true}
+	if err := scan.run(ctx); err != nil {
+		return nil, err
+	}
+	v := &verifier{index: x, scan: scan, links: map[pair]bool{}}
+	if err := v.walk(ctx); err != nil {
+		return nil, err
+	}
+	if err := v.compare(ctx); err != nil {
+		return nil, err
+	}
+	for d, reason := range scan.unreadable {
+		v.found(FaultUnreadable, layout.BlobData(d), reason.Error(), pair{})
+	}
+	slices.SortFunc(v.faults, func(a, b Fault) int { return cmp.Compare(a.Path, b.Path) })
+	if !repair {
+		return v.faults, nil
+	}
+	return v.faults, forEach(ctx, x.options.Concurrency, v.faults, func(ctx context.Context, i int) error {
+		return v.repair(ctx, &v.faults[i])
+	})
+}
+
+// forEach calls do with each place in a list, several at once.
+func forEach[T any](ctx context.Context, concurrency int, list []T, do func(ctx context.Context, i int) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(concurrency)
+	for i := range list {
+		group.Go(func() error { return do(ctx, i) })
+	}
+	return group.Wait()
+}
+
+// verifier is the verification of one repository.
+type verifier struct {
+	index  *Index
+	scan   *scanner
+	mu     sync.Mutex
+	links  map[pair]bool
+	faults []Fault
+}
+
+func (v *verifier) found(kind, where, reason string, link pair) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.faults = append(v.faults, Fault{Repository: v.scan.repository, Kind: kind, Path: where, Reason: reason, link: link})
+}
+
+// walk reads all links: <alg>/<subject>/<alg>/<referrer>/link.
+func (v *verifier) walk(ctx context.Context) error {
+	concurrency := v.index.options.Concurrency
+	folders := []string{layout.Subjects(v.scan.repository)}
+	for range 4 {
+		below := make([][]string, len(folders))
+		err := forEach(ctx, concurrency, folders, func(ctx context.Context, i int) (err error) {
+			below[i], err = v.list(ctx, folders[i])
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		folders = slices.Concat(below...)
+	}
+	return forEach(ctx, concurrency, folders, func(ctx context.Context, i int) error { return v.read(ctx, folders[i]) })
+}
+
+// list lists a folder. A file in its place is a fault.
+func (v *verifier) list(ctx context.Context, folder string) ([]string, error) {
+	paths, err := v.index.driver.List(ctx, folder)
+	if err == nil || isNotFound(err) {
+		return paths, nil
+	}
+	if info, statErr := v.index.driver.Stat(ctx, folder); statErr == nil && !info.IsDir() {
+		v.found(FaultMalformed, folder, "there is a file where a folder should be", pair{})
+		return nil, nil
+	}
+	return nil, fmt.Errorf("listing %s: %w", folder, err)
+}
+
+// read checks the folder of one link.
+func (v *verifier) read(ctx context.Context, folder string) error {
+	v.scan.step()
+	file := folder + "/" + layout.LinkName
+	subject, referrer, ok := layout.ParseReferrer(v.scan.repository, file)
+	if !ok || referrer.Algorithm() != digest.Canonical {
+		v.found(FaultMalformed, folder, "the path is not that of a link", pair{})
+		return nil
+	}
+	if own := v.scan.known[referrer]; own != "" && own != subject {
+		v.found(FaultMalformed, folder, "the manifest has another subject", pair{})
+		return nil
+	}
+	content, err := v.index.driver.GetContent(ctx, file)
+	if err != nil && !isNotFound(err) {
+		return fmt.Errorf("reading %s: %w", file, err)
+	}
+	there := v.scan.present[referrer]
+	if !there || err != nil { // it may have been pushed or deleted this moment
+		var askErr error
+		if there, askErr = v.index.HasRevision(ctx, v.scan.repository, referrer); askErr != nil {
+			return askErr
+		}
+	}
+	l := pair{subject, referrer}
+	switch {
+	case !there:
+		return v.dangling(ctx, folder)
+	case err != nil:
+		return nil // compare finds it
+	case strings.TrimSpace(string(content)) != referrer.String():
+		v.found(FaultMalformed, folder, fmt.Sprintf("the link says %q", content[:min(len(content), 100)]), l)
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.links[l] = true
+	return nil
+}
+
+// dangling reports a link to a manifest that is gone, unless a delete has just
+// removed both.
+func (v *verifier) dangling(ctx context.Context, folder string) error {
+	_, err := v.index.driver.Stat(ctx, folder)
+	switch {
+	case isNotFound(err):
+		return nil
+	case err != nil:
+		return fmt.Errorf("asking for %s: %w", folder, err)
+	}
+	v.found(FaultDangling, folder, "the manifest is not in the repository; garbage-collect removes the link", pair{})
+	return nil
+}
+
+// compare finds the manifests that are not linked.
+func (v *verifier) compare(ctx context.Context) error {
+	missing := slices.DeleteFunc(v.scan.pairs, func(p pair) bool { return v.links[p] })
+	return forEach(ctx, v.index.options.Concurrency, missing, func(ctx context.Context, i int) error {
+		p := missing[i]
+		is, err := v.scan.isMissing(ctx, p)
+		if is {
+			v.found(FaultMissing, layout.Referrer(v.scan.repository, p.subject, p.referrer), "the manifest is not linked to its subject", p)
+		}
+		return err
+	})
+}
+
+func (v *verifier) repair(ctx context.Context, f *Fault) (err error) {
+	x := v.index
+	switch {
+	case f.link != pair{}:
+		f.Repaired, err = x.restore(ctx, f.Repository, f.link.subject, f.link.referrer)
+		if err == nil && !f.Repaired {
+			f.Reason, f.Repaired = "the manifest was deleted meanwhile", true
+		}
+	case f.Kind == FaultMalformed:
+		err = x.driver.Delete(ctx, f.Path)
+		if isNotFound(err) {
+			err = nil
+		}
+		f.Repaired = err == nil
+	}
+	if err != nil {
+		return fmt.Errorf("repairing %s: %w", f.Path, err)
+	}
+	return nil
+}

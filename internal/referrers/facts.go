@@ -1,0 +1,80 @@
+package referrers
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/oras-distribution/registry/internal/layout"
+)
+
+// facts is which subject each of some manifests names, empty for one that names
+// none: what its bytes say, so that it need not be read again to know.
+type facts map[digest.Digest]digest.Digest
+
+const factsMagic = "manifests/1"
+
+// encode writes a line with the repository and a digest over all that follows,
+// then a line for each manifest: its digest, and its subject if it has one.
+func (f facts) encode(repository string) []byte {
+	var body strings.Builder
+	for d, subject := range f {
+		body.WriteString(string(d))
+		if subject != "" {
+			body.WriteString(" " + string(subject))
+		}
+		body.WriteString("\n")
+	}
+	return []byte(factsHead(repository, body.String()) + body.String())
+}
+
+// factsHead binds the file to its repository: that a referrers-tag index has been
+// read there says nothing about another one.
+func factsHead(repository, body string) string {
+	return fmt.Sprintf("%s %s %s\n", factsMagic, repository, digest.FromString(repository+"\n"+body))
+}
+
+// parseFacts reads what encode wrote for that repository. A file that is not
+// whole, or not this repository's, counts as none.
+func parseFacts(repository, file string) facts {
+	head, body, _ := strings.Cut(file, "\n")
+	if head+"\n" != factsHead(repository, body) {
+		return facts{}
+	}
+	f := make(facts, strings.Count(body, "\n"))
+	for line := range strings.Lines(body) {
+		d, subject, named := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		if digest.Digest(d).Validate() == nil && (!named || digest.Digest(subject).Validate() == nil) {
+			f[digest.Digest(d)] = digest.Digest(subject)
+		}
+	}
+	return f
+}
+
+// readFacts reads the facts of a repository, with those that are still to be
+// written.
+func (x *Index) readFacts(ctx context.Context, repository string) (facts, error) {
+	f := facts{}
+	file, err := x.driver.GetContent(ctx, layout.DerivedManifests(repository))
+	switch {
+	case err == nil:
+		f = parseFacts(repository, string(file))
+	case !isNotFound(err):
+		return nil, fmt.Errorf("reading what is known of the manifests of %s: %w", repository, err)
+	}
+	maps.Copy(f, x.notes.of(repository))
+	return f, nil
+}
+
+func (x *Index) writeFacts(ctx context.Context, repository string, f facts) error {
+	if x.options.ReadOnly {
+		return nil
+	}
+	if err := x.driver.PutContent(ctx, layout.DerivedManifests(repository), f.encode(repository)); err != nil {
+		return fmt.Errorf("writing what is known of the manifests of %s: %w", repository, err)
+	}
+	return nil
+}

@@ -1,0 +1,178 @@
+package referrers
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+	"unique"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/oras-distribution/registry/internal/layout"
+	"github.com/oras-distribution/registry/internal/manifest"
+)
+
+// Referrer is what a listing says of one manifest. All but Pushed is read from
+// its bytes.
+type Referrer struct {
+	Digest       digest.Digest `json:"digest"`
+	MediaType    string        `json:"mediaType"`
+	ArtifactType string        `json:"artifactType,omitempty"`
+	Size         int64         `json:"size"`
+	// Subject is the one that the manifest names, empty if it names none and was
+	// attached by a referrers-tag index.
+	Subject digest.Digest `json:"subject,omitempty"`
+	// Annotations is the JSON object of the manifest's annotations, nil if it has
+	// none or so many that they are read when they are listed: see Set.Annotated.
+	Annotations json.RawMessage `json:"annotations,omitempty"`
+	// AnnotationsSize is how long that object is, in bytes.
+	AnnotationsSize int `json:"annotationsSize,omitempty"`
+	// ORASCreated and OCICreated are the times in the annotations of that name, the
+	// zero time where there is none.
+	ORASCreated time.Time `json:"orasCreated,omitzero"`
+	OCICreated  time.Time `json:"ociCreated,omitzero"`
+	// Pushed is when the manifest was pushed first: the time of its bytes, as the
+	// storage driver knows it. It is asked for where the manifest does not say when
+	// it was created, and never stored.
+	Pushed time.Time `json:"-"`
+}
+
+// What is kept of one manifest: longer texts are left out or read again.
+const (
+	maxKeptAnnotations = 16 << 10
+	maxArtifactType    = 4 << 10
+)
+
+// referrerWeight is about what a Referrer takes in memory beside its texts.
+const referrerWeight = 280
+
+func (r *Referrer) weight() int {
+	return referrerWeight + len(r.Annotations) + len(r.ArtifactType)
+}
+
+// dated reports whether the manifest says itself when it was created.
+func (r *Referrer) dated() bool { return !r.OCICreated.IsZero() || !r.ORASCreated.IsZero() }
+
+// Abridged reports whether the annotations have to be read: see Set.Annotated.
+func (r *Referrer) Abridged() bool { return r.Annotations == nil && r.AnnotationsSize > 0 }
+
+// What is wrong with a manifest that cannot be pulled.
+var (
+	errNoRevision = errors.New("the manifest is not in the repository")
+	errNoContent  = errors.New("the manifest's bytes are not in the storage")
+	errCorrupt    = errors.New("the manifest's bytes do not have its digest")
+)
+
+// isBroken reports whether an error is about the manifest, and not about the
+// storage that it was read from.
+func isBroken(err error) bool { return errors.Is(err, errNoContent) || errors.Is(err, errCorrupt) }
+
+// describe reads a Referrer from a manifest's bytes. An error is final, for the
+// bytes cannot change.
+func describe(d digest.Digest, content []byte) (*Referrer, error) {
+	m, err := manifest.Describe(content)
+	if err != nil {
+		return nil, err
+	}
+	r := &Referrer{
+		Digest:      d,
+		MediaType:   intern(m.MediaType),
+		Size:        int64(len(content)),
+		ORASCreated: m.Created(manifest.AnnotationORASCreated),
+		OCICreated:  m.Created(manifest.AnnotationOCICreated),
+	}
+	if len(m.ArtifactType) <= maxArtifactType {
+		r.ArtifactType = intern(m.ArtifactType)
+	}
+	if m.Subject != nil {
+		r.Subject = m.Subject.Digest
+	}
+	text, err := annotationsOf(m)
+	if err != nil {
+		return nil, err
+	}
+	if r.AnnotationsSize = len(text); len(text) <= maxKeptAnnotations {
+		r.Annotations = text
+	}
+	return r, nil
+}
+
+func annotationsOf(m *manifest.Manifest) (json.RawMessage, error) {
+	if len(m.Annotations) == 0 {
+		return nil, nil
+	}
+	return json.Marshal(m.Annotations)
+}
+
+// intern gives texts that many manifests share one place in memory.
+func intern(text string) string { return unique.Make(text).Value() }
+
+// smallManifest is how many bytes of a manifest are read before it has to wait
+// for one of the few slots for large ones.
+const smallManifest = 128 << 10
+
+// read hands the bytes of a manifest to use, having checked that they have its
+// digest. How many of them are in memory at once is bounded for the whole Index.
+func (x *Index) read(ctx context.Context, d digest.Digest, use func(content []byte) error) error {
+	release, err := acquire(ctx, x.reads)
+	if err != nil {
+		return err
+	}
+	defer release()
+	reader, err := x.driver.Reader(ctx, layout.BlobData(d), 0)
+	switch {
+	case isNotFound(err):
+		return errNoContent
+	case err != nil:
+		return fmt.Errorf("reading manifest %s: %w", d, err)
+	}
+	defer func() { _ = reader.Close() }()
+	content, err := io.ReadAll(io.LimitReader(reader, smallManifest))
+	if err == nil && len(content) == smallManifest {
+		release, err := acquire(ctx, x.large)
+		if err != nil {
+			return err
+		}
+		defer release()
+		all := bytes.NewBuffer(make([]byte, 0, manifest.MaxSize+bytes.MinRead))
+		all.Write(content)
+		if _, err := io.Copy(all, io.LimitReader(reader, manifest.MaxSize-smallManifest+1)); err != nil { // one more is too many
+			return fmt.Errorf("reading manifest %s: %w", d, err)
+		}
+		content = all.Bytes()
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("reading manifest %s: %w", d, err)
+	case d.Algorithm().FromBytes(content) != d:
+		return errCorrupt
+	}
+	return use(content)
+}
+
+// describe reads a Referrer from the bytes of a manifest in the storage.
+func (x *Index) describe(ctx context.Context, d digest.Digest) (r *Referrer, err error) {
+	err = x.read(ctx, d, func(content []byte) (err error) {
+		if r, err = describe(d, content); err != nil {
+			return &unreadableError{err}
+		}
+		return nil
+	})
+	return r, err
+}
+
+// unreadableError is what is wrong with bytes that have their digest.
+type unreadableError struct{ error }
+
+func acquire(ctx context.Context, slots chan struct{}) (release func(), err error) {
+	select {
+	case slots <- struct{}{}:
+		return func() { <-slots }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}

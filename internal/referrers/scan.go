@@ -1,0 +1,304 @@
+package referrers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"sync"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/oras-distribution/registry/internal/layout"
+	"github.com/oras-distribution/registry/internal/manifest"
+)
+
+// ScanResult is what getting a repository ready came to.
+type ScanResult struct {
+	// Revisions is how many manifests the repository has, Read how many of them had
+	// to be read.
+	Revisions, Read int
+	// Added is how many links were made.
+	Added int
+	// Unreadable is how many manifests could not be read.
+	Unreadable int
+}
+
+// partialAfter is how many manifests are read between two notes of how far a
+// scan has come, so that one that is killed goes on from there.
+const partialAfter = 5_000
+
+// prepare waits until the repository is ready, or answers ErrNotReady when that
+// takes too long.
+func (x *Index) prepare(ctx context.Context, repository string) error {
+	waitCtx, cancel := context.WithTimeout(ctx, x.options.Wait)
+	defer cancel()
+	_, err := x.makeReady(waitCtx, repository)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return ErrNotReady{Repository: repository, RetryAfter: max(x.options.Wait, time.Second)}
+	}
+	return err
+}
+
+// stallTimeout is how long a scan may take for its next step. A storage that
+// answers no more ends it, so that the next who asks begins a new one.
+const stallTimeout = 2 * time.Minute
+
+// makeReady scans a repository unless it is ready. The scan goes on when ctx
+// ends, for the next who asks.
+func (x *Index) makeReady(ctx context.Context, repository string) (ScanResult, error) {
+	if x.ready.has(repository) {
+		return ScanResult{}, nil
+	}
+	return x.scans.do(ctx, x.ctx, repository, func(ctx context.Context) (ScanResult, error) {
+		if x.ready.has(repository) {
+			return ScanResult{}, nil
+		}
+		ctx, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		stalled := time.AfterFunc(stallTimeout, func() {
+			cancel(fmt.Errorf("indexing %s: the storage has not answered for %s", repository, stallTimeout))
+		})
+		defer stalled.Stop()
+		result, err := x.getReady(ctx, repository, func() { stalled.Reset(stallTimeout) })
+		if err != nil && ctx.Err() != nil && x.ctx.Err() == nil {
+			err = context.Cause(ctx)
+		}
+		return result, err
+	})
+}
+
+// getReady learns which subject each manifest of a repository names. It costs two
+// storage operations where that is known of all of them.
+func (x *Index) getReady(ctx context.Context, repository string, step func()) (ScanResult, error) {
+	s := &scanner{index: x, repository: repository, step: step, dry: x.options.ReadOnly}
+	if err := s.run(ctx); err != nil {
+		return s.result, err
+	}
+	left := s.pairs
+	if !x.ready.hasRoomFor(len(left)) {
+		// What cannot be kept until its subject is listed is asked for now.
+		var err error
+		if left, err = s.settle(ctx, left); err != nil {
+			return s.result, err
+		}
+	}
+	if s.result.Revisions > 0 { // what is not there is not kept
+		x.ready.keep(repository, newUnseen(left))
+	}
+	x.options.Observer.Scanned(repository, s.result)
+	return s.result, nil
+}
+
+// scanner is one scan of one repository.
+type scanner struct {
+	index      *Index
+	repository string
+	afresh     bool   // what is known from before does not count
+	dry        bool   // nothing is written
+	step       func() // called for each manifest and tag that was read
+	result     ScanResult
+
+	mu         sync.Mutex
+	present    map[digest.Digest]bool
+	known      facts
+	indexes    []digest.Digest // without subject: one may be a referrers-tag index
+	pairs      pairs           // of manifests that are there and the subjects they have
+	unreadable map[digest.Digest]error
+}
+
+// run reads the manifests of which nothing is known.
+func (s *scanner) run(ctx context.Context) error {
+	s.unreadable = map[digest.Digest]error{}
+	if err := s.ask(ctx); err != nil {
+		return err
+	}
+	var fresh []digest.Digest
+	for d := range s.present {
+		if subject, ok := s.known[d]; !ok {
+			fresh = append(fresh, d)
+		} else if subject != "" {
+			s.pairs = append(s.pairs, pair{subject, d})
+		}
+	}
+	if err := s.readAll(ctx, fresh); err != nil {
+		return err
+	}
+	if len(s.indexes) > 0 {
+		if err := s.readTags(ctx); err != nil {
+			return err
+		}
+		for _, d := range s.indexes { // only now: what the tags attach has been linked
+			s.known[d] = ""
+		}
+	}
+	if len(fresh) == 0 || s.afresh {
+		return nil
+	}
+	return s.note(ctx)
+}
+
+// ask reads the names of the manifests and what is known of them.
+func (s *scanner) ask(ctx context.Context) error {
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		s.present, err = s.index.revisions(groupCtx, s.repository)
+		return err
+	})
+	s.known = facts{}
+	if !s.afresh {
+		group.Go(func() (err error) {
+			s.known, err = s.index.readFacts(groupCtx, s.repository)
+			return err
+		})
+	}
+	err := group.Wait()
+	s.result.Revisions = len(s.present)
+	return err
+}
+
+// revisions lists the manifests of a repository. On filesystems, some may be
+// folders that a delete has left empty.
+func (x *Index) revisions(ctx context.Context, repository string) (map[digest.Digest]bool, error) {
+	paths, err := x.driver.List(ctx, layout.Revisions(repository)+"/"+digest.Canonical.String())
+	if err != nil && !isNotFound(err) {
+		return nil, fmt.Errorf("listing the manifests of %s: %w", repository, err)
+	}
+	present := make(map[digest.Digest]bool, len(paths))
+	for _, p := range paths {
+		if hex := path.Base(p); isHex(hex) {
+			present[digest.NewDigestFromEncoded(digest.Canonical, hex)] = true
+		}
+	}
+	return present, nil
+}
+
+// note writes down what is known of the manifests that are there.
+func (s *scanner) note(ctx context.Context) error {
+	known := make(facts, len(s.present))
+	for d := range s.present {
+		if subject, ok := s.known[d]; ok {
+			known[d] = subject
+		}
+	}
+	return s.index.writeFacts(ctx, s.repository, known)
+}
+
+// readAll reads manifests, with a bound on how many at once.
+func (s *scanner) readAll(ctx context.Context, list []digest.Digest) error {
+	for len(list) > 0 {
+		part := list[:min(partialAfter, len(list))]
+		list = list[len(part):]
+		err := forEach(ctx, s.index.options.Concurrency, part, func(ctx context.Context, i int) error { return s.read(ctx, part[i]) })
+		if err != nil {
+			return err
+		}
+		if len(list) > 0 && !s.afresh {
+			if err := s.note(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s *scanner) read(ctx context.Context, d digest.Digest) error {
+	x := s.index
+	defer s.step()
+	r, err := x.describe(ctx, d)
+	switch {
+	case isBroken(err):
+		return s.broken(ctx, d, err)
+	case errors.As(err, new(*unreadableError)):
+		s.skip(d, err)
+		r = &Referrer{}
+	case err != nil:
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.result.Read++
+	switch {
+	case r.Subject != "":
+		s.known[d] = r.Subject
+		s.pairs = append(s.pairs, pair{r.Subject, d})
+		x.facts.Set(d, r)
+	case r.MediaType == v1.MediaTypeImageIndex:
+		s.indexes = append(s.indexes, d)
+	default:
+		s.known[d] = ""
+	}
+	return nil
+}
+
+// broken notes that a manifest cannot be pulled, unless only its folder is there.
+// Nothing is known of it, so it is read again next time.
+func (s *scanner) broken(ctx context.Context, d digest.Digest, reason error) error {
+	there, err := s.index.HasRevision(ctx, s.repository, d)
+	if err != nil || !there {
+		return err
+	}
+	s.skip(d, reason)
+	return nil
+}
+
+func (s *scanner) skip(d digest.Digest, reason error) {
+	s.index.options.Observer.Skipped(s.repository, "", d, reason)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.result.Unreadable++
+	s.unreadable[d] = reason
+}
+
+// settle links the manifests that are there and not linked. A dry scan returns
+// them instead.
+func (s *scanner) settle(ctx context.Context, list pairs) (left pairs, err error) {
+	err = forEach(ctx, s.index.options.Concurrency, list, func(ctx context.Context, i int) error {
+		defer s.step()
+		p := list[i]
+		missing, err := s.isMissing(ctx, p)
+		if err != nil || !missing {
+			return err
+		}
+		there := false
+		if !s.dry {
+			if there, err = s.index.restore(ctx, s.repository, p.subject, p.referrer); err != nil {
+				return err
+			}
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.dry {
+			left = append(left, p)
+		}
+		if there {
+			s.result.Added++
+		}
+		return nil
+	})
+	return left, err
+}
+
+// isMissing reports whether a manifest is in the repository and not linked.
+func (s *scanner) isMissing(ctx context.Context, p pair) (bool, error) {
+	linked, err := s.index.hasLink(ctx, s.repository, p.subject, p.referrer)
+	if err != nil || linked {
+		return false, err
+	}
+	return s.index.HasRevision(ctx, s.repository, p.referrer)
+}
+
+// parse reads a manifest with its references; nil for what is none.
+func (x *Index) parse(ctx context.Context, d digest.Digest) (m *manifest.Manifest, err error) {
+	err = x.read(ctx, d, func(content []byte) error {
+		m, _ = manifest.Parse(content) // nil is the answer
+		return nil
+	})
+	if isBroken(err) {
+		return nil, nil
+	}
+	return m, err
+}

@@ -1,0 +1,69 @@
+package index_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/oras-distribution/registry/internal/layout"
+	"github.com/oras-distribution/registry/internal/referrers"
+	"github.com/oras-distribution/registry/test/internal/faultdriver"
+)
+
+// A link that is put back, because its manifest is there after all, is not left
+// behind by a delete that comes in between on another replica.
+func TestPutBackWhileDeleted(t *testing.T) {
+	t.Parallel()
+	denied := errors.New("denied")
+	for name, putBack := range map[string]func(tree, *referrers.Index, digest.Digest) error{
+		"after a delete that failed": func(_ tree, x *referrers.Index, d digest.Digest) error {
+			err := x.Delete(context.Background(), repository, d, subject.Digest, func() error { return denied })
+			if errors.Is(err, denied) {
+				return nil
+			}
+			return err
+		},
+		"after a delete, by a push": func(tree tree, x *referrers.Index, d digest.Digest) error {
+			return x.Delete(context.Background(), repository, d, subject.Digest, func() error {
+				tree.attach(repository, artifact(0)) // another push has linked it meanwhile
+				return tree.Delete(context.Background(), layout.Revision(repository, d))
+			})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tree := tree{t, faultdriver.NewObjects("objects")}
+			d := tree.attach(repository, artifact(0))
+			driver := faultdriver.New(tree.StorageDriver)
+			x, other := open(t, driver, referrers.Options{}), open(t, tree.StorageDriver, referrers.Options{})
+			link, deletes, between := layout.ReferrerLink(repository, subject.Digest, d), 0, false
+			driver.Plan(func(_ int, o faultdriver.Operation) faultdriver.Fault {
+				switch {
+				case o.Method == "Delete" && o.Path == layout.Referrer(repository, subject.Digest, d):
+					if deletes++; deletes == 2 {
+						tree.put(layout.RevisionLink(repository, d), d.String()) // pushed again
+					}
+				case o.Method == "PutContent" && o.Path == link && !between:
+					between = true
+					remove(t, tree, other, d)
+				}
+				return faultdriver.None
+			})
+			if err := putBack(tree, x, d); err != nil {
+				t.Error(err)
+			}
+			if !between {
+				t.Error("the link was not put back")
+			}
+			there, err := other.HasRevision(t.Context(), repository, d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := tree.Stat(t.Context(), link); (err == nil) != there {
+				t.Errorf("the revision is there: %t; its link: %v", there, err)
+			}
+		})
+	}
+}

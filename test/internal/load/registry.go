@@ -1,0 +1,194 @@
+package load
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/oras-distribution/registry/test/internal/harness"
+)
+
+// Repository is one repository, served by one or more registries on one storage
+// tree. Its methods may be called from many goroutines; they return an error for
+// a connection that breaks and for an answer that must not be.
+type Repository struct {
+	Name     string
+	Clients  []*harness.Client
+	Ledger   *Ledger
+	Config   harness.Descriptor // a blob in the repository, for manifests
+	Layer    harness.Descriptor // another one
+	Subjects []harness.Descriptor
+
+	number atomic.Int64
+}
+
+// NewRepository makes a repository with images for subjects.
+func NewRepository(name string, subjects int, clients ...*harness.Client) *Repository {
+	r := &Repository{Name: name, Clients: clients, Ledger: NewLedger()}
+	r.Config = clients[0].PushBlob(name, []byte(`{"architecture":"amd64","os":"linux"}`))
+	r.Config.MediaType = harness.MediaTypeOCIConfig
+	r.Layer = clients[0].PushBlob(name, []byte("layer"))
+	r.Layer.MediaType = harness.MediaTypeOCILayer
+	for i := range subjects {
+		image := harness.OCIImage(r.Config, r.Layer).Annotated("image", fmt.Sprint(i))
+		r.Subjects = append(r.Subjects, clients[0].MustPush(name, fmt.Sprintf("v%d", i), image))
+	}
+	return r
+}
+
+// Any is one of the clients.
+func (r *Repository) Any() *harness.Client { return r.Clients[rand.IntN(len(r.Clients))] }
+
+// Referrer makes a manifest that was never made before, of one of the kinds that
+// refer to a subject.
+func (r *Repository) Referrer(subject harness.Descriptor) harness.Manifest {
+	n := r.number.Add(1)
+	var m harness.Manifest
+	switch n % 4 {
+	case 0:
+		m = harness.OCIImage(r.Config, r.Layer).Typed("test/image")
+	case 1:
+		m = harness.ORASArtifact("test/oras", r.Layer)
+	case 2:
+		m = harness.OCIArtifact("test/artifact", r.Layer)
+	case 3:
+		m = harness.OCIIndex().Typed("test/index")
+	}
+	return m.To(subject).Annotated("number", fmt.Sprint(n))
+}
+
+// Push pushes a manifest and enters it into the Ledger.
+func (r *Repository) Push(ctx context.Context, c *harness.Client, m harness.Manifest) error {
+	r.Ledger.Pushing(m)
+	if err := r.PushOnly(ctx, c, m); err != nil {
+		return err
+	}
+	r.Ledger.Pushed(m.Digest())
+	return nil
+}
+
+// PushOnly is Push without the Ledger.
+func (r *Repository) PushOnly(ctx context.Context, c *harness.Client, m harness.Manifest) error {
+	resp, err := c.Do(ctx, harness.Request{
+		Method: http.MethodPut, Path: harness.ManifestPath(r.Name, m.Digest().String()),
+		Header: harness.Header("Content-Type: " + m.ContentType), Body: m.Bytes(),
+	})
+	return expect(resp, err, http.StatusCreated)
+}
+
+// Delete deletes a manifest and enters that into the Ledger.
+func (r *Repository) Delete(ctx context.Context, c *harness.Client, d digest.Digest) error {
+	r.Ledger.Deleting(d)
+	if err := r.DeleteOnly(ctx, c, d, http.StatusAccepted); err != nil {
+		return err
+	}
+	r.Ledger.Deleted(d)
+	return nil
+}
+
+// DeleteAgain is Delete for a manifest that may be gone already.
+func (r *Repository) DeleteAgain(ctx context.Context, c *harness.Client, d digest.Digest) error {
+	r.Ledger.Deleting(d)
+	if err := r.DeleteOnly(ctx, c, d, http.StatusAccepted, http.StatusNotFound); err != nil {
+		return err
+	}
+	r.Ledger.Deleted(d)
+	return nil
+}
+
+// DeleteOnly deletes a manifest, expecting one of the statuses, without the
+// Ledger.
+func (r *Repository) DeleteOnly(ctx context.Context, c *harness.Client, d digest.Digest, statuses ...int) error {
+	resp, err := c.Do(ctx, harness.Request{Method: http.MethodDelete, Path: harness.ManifestPath(r.Name, d.String())})
+	return expect(resp, err, statuses...)
+}
+
+// Get gets a manifest and reports whether it is there. One that is has its bytes.
+func (r *Repository) Get(ctx context.Context, c *harness.Client, d digest.Digest) (there bool, err error) {
+	resp, err := c.Do(ctx, harness.Request{
+		Method: http.MethodGet, Path: harness.ManifestPath(r.Name, d.String()), Header: harness.Header(harness.AcceptAll),
+	})
+	if err := expect(resp, err, http.StatusOK, http.StatusNotFound); err != nil {
+		return false, err
+	}
+	if resp.Status == http.StatusOK && digest.FromBytes(resp.Body) != d {
+		return true, fmt.Errorf("the bytes of %s have the digest %s", d, digest.FromBytes(resp.Body))
+	}
+	return resp.Status == http.StatusOK, nil
+}
+
+// List lists the referrers of a subject, each page from any of the clients, and
+// holds the answer against the Ledger. The registry decides on the size of pages
+// if it is 0.
+func (r *Repository) List(ctx context.Context, route harness.Route, subject digest.Digest, pageSize int, clients ...*harness.Client) ([]digest.Digest, error) {
+	asked := r.Ledger.Now()
+	all, err := r.Ask(ctx, route, subject, pageSize, clients...)
+	if err != nil {
+		return nil, err
+	}
+	return all, r.Ledger.Check(route, subject, asked, all)
+}
+
+// Ask is List without the Ledger.
+func (r *Repository) Ask(ctx context.Context, route harness.Route, subject digest.Digest, pageSize int, clients ...*harness.Client) ([]digest.Digest, error) {
+	if len(clients) == 0 {
+		clients = r.Clients
+	}
+	path := route.Path(r.Name, subject)
+	if pageSize > 0 {
+		path = route.With(r.Name, subject, "n", fmt.Sprint(pageSize))
+	}
+	var all []digest.Digest
+	for path != "" {
+		resp, err := clients[rand.IntN(len(clients))].Do(ctx, harness.Request{Method: http.MethodGet, Path: path})
+		if err := expect(resp, err, http.StatusOK); err != nil {
+			return nil, err
+		}
+		var page struct{ References, Referrers, Manifests []harness.Descriptor }
+		if err := json.Unmarshal(resp.Body, &page); err != nil {
+			return nil, fmt.Errorf("%w: %s", err, resp)
+		}
+		all = append(all, harness.Digests(append(append(page.References, page.Referrers...), page.Manifests...))...)
+		if path, err = next(resp); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// next is the path of the next page, "" if there is none.
+func next(resp *harness.Response) (string, error) {
+	link := resp.Header.Get("Link")
+	if link == "" {
+		return "", nil
+	}
+	var target string
+	if _, err := fmt.Sscanf(link, "<%s rel=\"next\"", &target); err != nil || len(target) < 3 {
+		return "", fmt.Errorf("the Link %q: %w", link, errors.Join(err, errors.New("is not that of a next page")))
+	}
+	u, err := url.Parse(target[:len(target)-2])
+	if err != nil {
+		return "", err
+	}
+	return u.String(), nil
+}
+
+// expect is the error of a request that was to have one of the statuses.
+func expect(resp *harness.Response, err error, statuses ...int) error {
+	if err != nil {
+		return err
+	}
+	for _, s := range statuses {
+		if resp.Status == s {
+			return nil
+		}
+	}
+	return fmt.Errorf("expected %v: %w", statuses, resp.Err())
+}

@@ -1,0 +1,49 @@
+package pinned_test
+
+import (
+	"debug/buildinfo"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/oras-distribution/registry/test/internal/harness"
+	"github.com/oras-distribution/registry/test/internal/pinned"
+)
+
+// TestBuilt builds everything and looks into the executables: each is the module
+// and version that test/clients/go.mod says. Without Go's build cache it takes some
+// minutes, so it is run before the tests that need the clients.
+func TestBuilt(t *testing.T) {
+	clients := pinned.Clients(t)
+	content, err := os.ReadFile(filepath.Join(harness.Root(), "test", "clients", "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pins := strings.Fields(string(content))
+	for path, module := range map[string]string{
+		filepath.Join(clients, "oras"):   "oras.land/oras",
+		filepath.Join(clients, "regctl"): "github.com/regclient/regclient",
+		filepath.Join(clients, "crane"):  "github.com/google/go-containerregistry",
+		filepath.Join(clients, "cosign"): "github.com/sigstore/cosign/v3",
+		pinned.Conformance(t):            "github.com/opencontainers/distribution-spec/conformance",
+	} {
+		info, err := buildinfo.ReadFile(path)
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		if info.Main.Path != module || !pinnedAt(pins, module, info.Main.Version) {
+			t.Errorf("%s is %s %s, test/clients/go.mod pins another one", path, info.Main.Path, info.Main.Version)
+		}
+	}
+}
+
+// pinnedAt says whether the words of a go.mod have a module followed by a version.
+func pinnedAt(words []string, module, version string) bool {
+	for i, word := range words {
+		if word == module && i+1 < len(words) && words[i+1] == version {
+			return true
+		}
+	}
+	return false
+}
