@@ -1,36 +1,47 @@
-// Package extensions says what an extension of the registry is: a small
-// contract, and small optional interfaces for what one may bring. An extension
-// never sees a storage driver and never imports the registry package; the
-// registry never names an extension but in the list that main hands it.
+// Package extensions says what an extension of the registry is: a small contract,
+// small optional interfaces for what one may bring, and the words that they are
+// written in. An extension never sees a storage driver and imports nothing of
+// the project but this package; the registry never names an extension but in the
+// list that main hands it. docs/extending.md shows one from end to end.
 package extensions
 
 import (
-	"context"
 	"net/http"
 
-	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
-
-	"github.com/oras-distribution/registry/internal/manifest"
-	"github.com/oras-distribution/registry/internal/referrers"
 )
 
 // Extension is one feature beside distribution. What it brings it says by the
-// optional interfaces below: ManifestTyper, Router, Wrapper, Describer.
+// optional interfaces below.
 type Extension interface {
-	// Name is the extension's key below `extensions:` in the configuration.
+	// Name is the extension's key below `extensions:` in the configuration. The key
+	// `enabled` below that is the registry's: an extension that is not enabled brings
+	// nothing but its manifest types.
 	Name() string
-	// Configure reads the extension's section, which is empty where there is none.
-	// The key `enabled` has been read by the registry. Of an extension that is not
-	// enabled it uses the manifest types only. A key that nobody asks for is refused.
-	Configure(section *Section) error
 }
 
-// ManifestTyper is implemented by extensions that bring manifest types. While the
-// extension is disabled, manifests of these types can be pulled and are collected
-// like any others, but they can be neither pushed nor listed.
+// Configurer is implemented by extensions that have keys of their own.
+type Configurer interface {
+	// Configure reads the extension's section, which is empty where there is none. It
+	// is called once, before everything else.
+	Configure(section Section) error
+}
+
+// ManifestTyper is implemented by extensions that bring manifest types. Manifests
+// of these types are validated, stored, served, listed, collected and drawn like
+// any others. While the extension is disabled, they can be pulled and are
+// collected, but they can be neither pushed nor listed.
 type ManifestTyper interface {
-	ManifestTypes() []manifest.Artifact
+	ManifestTypes() []ManifestType
+}
+
+// Marker is implemented by extensions whose manifests need more than the
+// references that their types name, for example what an annotation names.
+type Marker interface {
+	// Mark returns what else of its repository garbage collection has to keep as long
+	// as it keeps this manifest. It is called for every manifest of every repository.
+	// An error ends the collection before anything is removed.
+	Mark(content []byte) ([]digest.Digest, error)
 }
 
 // Router is implemented by extensions that serve routes of their own.
@@ -39,8 +50,11 @@ type Router interface {
 }
 
 // Wrapper is implemented by extensions that change what distribution's own
-// routes answer. Wrap is called once; the handler it returns sees all requests.
+// routes answer.
 type Wrapper interface {
+	// Wrap is called once. The handler that it returns sees every request to
+	// distribution's routes before it is authorized, so it must tell nothing that
+	// next has not answered.
 	Wrap(next http.Handler) http.Handler
 }
 
@@ -55,43 +69,4 @@ type Description struct {
 	URL         string   `json:"url,omitempty"`
 	Description string   `json:"description,omitempty"`
 	Endpoints   []string `json:"endpoints"`
-}
-
-// Services is what the registry lends to routes.
-type Services struct {
-	// Referrers answers who refers to a subject.
-	Referrers Lister
-	// Descriptions are those of all extensions.
-	Descriptions []Description
-}
-
-// Lister answers who refers to a subject. See referrers.Index.Referrers.
-type Lister interface {
-	Referrers(ctx context.Context, repository string, subject digest.Digest) (*referrers.Set, error)
-}
-
-// Route is a route of an extension. The registry gives it what distribution
-// gives its own: http.prefix, access log, panic recovery, health gating,
-// http.headers, metrics, authorization, HEAD and the refusal of other methods.
-type Route struct {
-	// Name is that of the route's metrics, in lower case with underscores.
-	Name string
-	// Path is a template: literal text with {name} for the repository and, after
-	// it, at most one {reference}, which is a single segment.
-	Path string
-	// Serve answers GET and HEAD. An error that it returns is written by the
-	// caller, so it must not have written anything then. It is one of distribution's
-	// errcode or a StatusError; any other is answered with 500.
-	Serve func(w http.ResponseWriter, r *http.Request, target Target) error
-	// Forward, where Serve is nil, is the template of the route of distribution's
-	// that answers instead, with all that it does itself.
-	Forward string
-}
-
-// Target is what a request path names.
-type Target struct {
-	// Repository is valid, or nil for a route that names none.
-	Repository reference.Named
-	// Reference is the text for {reference}, as it stands in the path.
-	Reference string
 }

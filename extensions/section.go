@@ -1,131 +1,128 @@
 package extensions
 
 import (
+	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/go-viper/mapstructure/v2"
 )
 
-// Section is one part of the configuration, read key by key. The first thing
-// that is wrong is kept, and what nobody asked for is refused by Err: every
-// error names the path of its key.
+// Section is one part of the configuration. Every error names the path of its
+// key.
 type Section struct {
 	path   string
 	values map[string]any
-	asked  map[string]bool
-	err    error
 }
 
 // NewSection makes a section from what the YAML parser read at path. A nil
 // value is an empty section.
-func NewSection(path string, value any) *Section {
-	s := &Section{path: path, values: map[string]any{}, asked: map[string]bool{}}
+func NewSection(path string, value any) (Section, error) {
+	s := Section{path: path, values: map[string]any{}}
 	switch value := value.(type) {
 	case nil:
 	case map[string]any:
-		s.values = value
+		maps.Copy(s.values, value)
 	case map[any]any:
 		for key, v := range value {
 			s.values[fmt.Sprint(key)] = v
 		}
 	default:
-		s.fail("", "must be a mapping, not %T", value)
+		return s, fmt.Errorf("%s: must be a mapping, not %T", path, value)
 	}
-	return s
+	return s, nil
 }
 
-// Section is the section below key.
-func (s *Section) Section(key string) *Section {
-	return NewSection(s.at(key), s.take(key))
+// Take takes the section below key out of this one.
+func (s Section) Take(key string) (Section, error) {
+	value := s.values[key]
+	delete(s.values, key)
+	return NewSection(s.at(key), value)
 }
 
-// Bool is the truth value at key, or the default.
-func (s *Section) Bool(key string, byDefault bool) bool {
-	value, ok := get[bool](s, key, "true or false")
-	if !ok {
-		return byDefault
+// Enabled takes the key `enabled` out of the section; true if it is not there.
+func (s Section) Enabled() (bool, error) {
+	value, there := s.values["enabled"]
+	delete(s.values, "enabled")
+	enabled, ok := value.(bool)
+	if there && value != nil && !ok {
+		return false, s.Errorf("enabled", "must be true or false, not %v", value)
 	}
-	return value
+	return enabled || value == nil, nil
 }
 
-// Int is the whole number at key, or the default. One below least is refused.
-func (s *Section) Int(key string, byDefault, least int) int {
-	value, ok := get[int](s, key, "a whole number")
-	if !ok {
-		return byDefault
+// Decode reads the section into a struct whose fields have tags `yaml:"key"`. What
+// the struct holds before is the default. An unknown key is an error, and so is a
+// value of another type; a time.Duration is written as text, "10s".
+func (s Section) Decode(into any) error {
+	var found mapstructure.Metadata
+	decoder, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{
+		Result: into, TagName: "yaml", Metadata: &found, DecodeHook: decodeDuration,
+		MatchName: func(key, field string) bool { return key == field },
+	})
+	if err != nil {
+		return err
 	}
-	if value < least {
-		s.fail(key, "must be at least %d, not %d", least, value)
+	if err := decoder.Decode(s.values); err != nil {
+		return s.explain(err)
 	}
-	return value
-}
-
-// Duration is the duration at key ("10s"), or the default.
-func (s *Section) Duration(key string, byDefault time.Duration) time.Duration {
-	text, ok := get[string](s, key, `a duration such as "10s"`)
-	if !ok {
-		return byDefault
-	}
-	value, err := time.ParseDuration(text)
-	if err != nil || value < 0 {
-		s.fail(key, "must be a duration such as \"10s\", not %q", text)
-	}
-	return value
-}
-
-// Strings is the list of strings at key, which must be of those allowed.
-func (s *Section) Strings(key string, allowed ...string) []string {
-	list, ok := get[[]any](s, key, "a list")
-	if !ok {
-		return nil
-	}
-	texts := make([]string, 0, len(list))
-	for i, item := range list {
-		text := fmt.Sprint(item)
-		if !slices.Contains(allowed, text) {
-			s.fail(fmt.Sprintf("%s[%d]", key, i), "%q is unknown; known: %s", text, strings.Join(allowed, ", "))
-		}
-		texts = append(texts, text)
-	}
-	return texts
-}
-
-// Err is the first thing that is wrong, or an unknown key.
-func (s *Section) Err() error {
-	if s.err != nil {
-		return s.err
-	}
-	for _, key := range slices.Sorted(maps.Keys(s.values)) {
-		if !s.asked[key] {
-			return fmt.Errorf("%s: unknown key", s.at(key))
-		}
+	if len(found.Unused) > 0 {
+		slices.Sort(found.Unused)
+		return s.Errorf(found.Unused[0], "unknown key")
 	}
 	return nil
 }
 
-func (s *Section) take(key string) any {
-	s.asked[key] = true
-	return s.values[key]
+// Errorf is an error about one key of the section.
+func (s Section) Errorf(key, format string, args ...any) error {
+	return fmt.Errorf("%s: %w", s.at(key), fmt.Errorf(format, args...))
 }
 
-func (s *Section) at(key string) string { return strings.TrimSuffix(s.path+"."+key, ".") }
+func (s Section) at(key string) string { return strings.TrimSuffix(s.path+"."+key, ".") }
 
-func (s *Section) fail(key, format string, args ...any) {
-	if s.err == nil {
-		s.err = fmt.Errorf("%s: %s", s.at(key), fmt.Sprintf(format, args...))
+// decodeDuration reads durations as text, and nothing else as durations.
+func decodeDuration(from, to reflect.Type, value any) (any, error) {
+	if to != reflect.TypeFor[time.Duration]() || from == to {
+		return value, nil
 	}
+	text, ok := value.(string)
+	d, err := time.ParseDuration(text)
+	if !ok || err != nil || d < 0 {
+		return nil, fmt.Errorf("must be a duration such as \"10s\", not %v", value)
+	}
+	return d, nil
 }
 
-func get[T any](s *Section, key, what string) (value T, ok bool) {
-	raw := s.take(key)
-	if raw == nil {
-		return value, false
+// explain says in plain words which value is not of the type that it should be.
+func (s Section) explain(err error) error {
+	var named *mapstructure.DecodeError
+	if !errors.As(err, &named) {
+		return fmt.Errorf("%s: %w", s.path, err)
 	}
-	value, ok = raw.(T)
-	if !ok {
-		s.fail(key, "must be %s, not %v", what, raw)
+	var wrong *mapstructure.UnconvertibleTypeError
+	if !errors.As(err, &wrong) {
+		return s.Errorf(named.Name(), "%w", named.Unwrap())
 	}
-	return value, ok
+	return s.Errorf(named.Name(), "must be %s, not %v", plainType(wrong.Expected.Type()), wrong.Value)
+}
+
+// plainType names a type as the user of a configuration file would.
+func plainType(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Int, reflect.Int64:
+		return "a whole number"
+	case reflect.String:
+		return "text"
+	case reflect.Slice:
+		return "a list"
+	case reflect.Map, reflect.Struct:
+		return "a mapping"
+	}
+	return t.String()
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
+	"github.com/oras-distribution/registry/extensions"
+	"github.com/oras-distribution/registry/internal/config"
 	"github.com/oras-distribution/registry/internal/gc"
 	"github.com/oras-distribution/registry/internal/progress"
 )
@@ -27,7 +29,7 @@ type collectFlags struct {
 
 // newCollectCommand is the command garbage-collect. Its first three flags are
 // those of a stock binary.
-func newCollectCommand() *cobra.Command {
+func newCollectCommand(list []extensions.Extension) *cobra.Command {
 	var flags collectFlags
 	cmd := &cobra.Command{
 		Use:   "garbage-collect CONFIG",
@@ -37,7 +39,7 @@ func newCollectCommand() *cobra.Command {
 			"--older-than. Cut off at any point, the command finishes when it is run again.",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runCollect(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args, flags)
+			return runCollect(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args, list, flags)
 		},
 	}
 	f := cmd.Flags()
@@ -53,7 +55,7 @@ func newCollectCommand() *cobra.Command {
 	return cmd
 }
 
-func runCollect(ctx context.Context, out, errOut io.Writer, args []string, flags collectFlags) error {
+func runCollect(ctx context.Context, out, errOut io.Writer, args []string, list []extensions.Extension, flags collectFlags) error {
 	switch {
 	case flags.format != "text" && flags.format != "json":
 		return fmt.Errorf("--format: must be text or json, not %q", flags.format)
@@ -62,14 +64,19 @@ func runCollect(ctx context.Context, out, errOut io.Writer, args []string, flags
 	case flags.OlderThan < 0:
 		return fmt.Errorf("--older-than: must not be negative, not %s", flags.OlderThan)
 	}
-	config, err := loadConfiguration(args)
+	loaded, err := config.Load(args)
 	if err != nil {
 		return err
 	}
-	if config.Embedded {
-		return errors.New("garbage-collect: name a configuration file, as argument or in " + configurationPathVariable)
+	if loaded.Embedded {
+		return errors.New("garbage-collect: name a configuration file, as argument or in " + config.PathVariable)
 	}
-	driver, err := createDriver(ctx, config)
+	extended, err := extend(loaded, list)
+	if err != nil {
+		return fmt.Errorf("configuration: %w", err)
+	}
+	flags.Reach = extended.reach
+	driver, err := createDriver(ctx, loaded)
 	if err != nil {
 		return err
 	}

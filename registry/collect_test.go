@@ -14,8 +14,12 @@ import (
 	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
 	"github.com/opencontainers/go-digest"
 
-	"github.com/oras-distribution/registry/internal/layout"
+	"github.com/oras-distribution/registry/extensions"
+	"github.com/oras-distribution/registry/extensions/oci"
+	"github.com/oras-distribution/registry/extensions/oras"
+	"github.com/oras-distribution/registry/internal/config"
 	"github.com/oras-distribution/registry/internal/gc"
+	"github.com/oras-distribution/registry/internal/layout"
 )
 
 // collectTree puts a configuration file and a storage tree into the working
@@ -80,7 +84,7 @@ func blobsLeft(t *testing.T) int {
 // garbageCollect runs the command.
 func garbageCollect(ctx context.Context, args ...string) (out, errOut string, err error) {
 	var stdout, stderr bytes.Buffer
-	cmd := newCollectCommand()
+	cmd := newCollectCommand([]extensions.Extension{oras.New(), oci.New()})
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	cmd.SetArgs(args)
 	cmd.SetOut(&stdout)
@@ -141,7 +145,7 @@ func TestGarbageCollectAsJSON(t *testing.T) {
 
 func TestGarbageCollectErrors(t *testing.T) {
 	collectTree(t)
-	t.Setenv(configurationPathVariable, "")
+	t.Setenv(config.PathVariable, "")
 	writeFile(t, "driver.yml", "version: 0.1\nstorage:\n  unheardof: {}\n")
 	for args, want := range map[string]string{
 		"":                            "name a configuration file",

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,16 +15,17 @@ import (
 	"github.com/oras-distribution/registry/extensions"
 	"github.com/oras-distribution/registry/extensions/oci"
 	"github.com/oras-distribution/registry/extensions/oras"
+	"github.com/oras-distribution/registry/internal/config"
 )
 
 const minimal = "version: 0.1\nstorage: inmemory\n"
 
 func configured(text string) error {
-	config, err := parseConfiguration([]byte(text))
+	config, err := config.Parse([]byte(text))
 	if err != nil {
 		return err
 	}
-	_, _, err = configure(config, []extensions.Extension{oras.New(), oci.New()})
+	_, err = extend(config, []extensions.Extension{oras.New(), oci.New()})
 	return err
 }
 
@@ -38,6 +40,13 @@ func TestStockConfigurations(t *testing.T) {
 	if err != nil || len(files) < 3 {
 		t.Fatalf("distribution's configuration files: %v, %v", files, err)
 	}
+	for i, text := range []string{"loglevel: warn", "log: {level: error}\nloglevel: warn", "catalog: {maxentries: 7}\ntags: {maxtags: 8}", "catalog: {maxentries: -7}"} {
+		file := filepath.Join(t.TempDir(), fmt.Sprintf("%d.yml", i))
+		if err := os.WriteFile(file, []byte(minimal+text+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, file)
+	}
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -47,7 +56,7 @@ func TestStockConfigurations(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := loadConfiguration([]string{file})
+		got, err := config.Load([]string{file})
 		if err != nil {
 			t.Fatalf("%s: %v", file, err)
 		}
@@ -91,16 +100,16 @@ func TestEnvironment(t *testing.T) {
 	t.Setenv("REGISTRY_EXTENSIONS_REFERRERS_CONCURRENCY", "7")
 	t.Setenv("REGISTRY_EXTENSIONS_ORAS_ENABLED", "false")
 	t.Setenv("REGISTRY_HTTP_ADDR", "127.0.0.1:7")
-	config, err := parseConfiguration([]byte(minimal))
+	config, err := config.Parse([]byte(minimal))
 	if err != nil {
 		t.Fatal(err)
 	}
-	enabled, options, err := configure(config, []extensions.Extension{oras.New(), oci.New()})
+	x, err := extend(config, []extensions.Extension{oras.New(), oci.New()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if options.Concurrency != 7 || len(enabled) != 1 || enabled[0].Name() != "oci" || config.Stock.HTTP.Addr != "127.0.0.1:7" {
-		t.Errorf("concurrency %d, extensions %v, address %s", options.Concurrency, enabled, config.Stock.HTTP.Addr)
+	if x.index.Concurrency != 7 || len(x.enabled) != 1 || x.enabled[0].Name() != "oci" || config.Stock.HTTP.Addr != "127.0.0.1:7" {
+		t.Errorf("concurrency %d, extensions %v, address %s", x.index.Concurrency, x.enabled, config.Stock.HTTP.Addr)
 	}
 	t.Setenv("REGISTRY_EXTENSIONS_ORAS_ENABELD", "true")
 	if err := configured(minimal); err == nil || !strings.Contains(err.Error(), "extensions.oras.enabeld: unknown key") {

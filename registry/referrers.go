@@ -14,8 +14,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/oras-distribution/registry/extensions"
-	"github.com/oras-distribution/registry/internal/referrers"
+	"github.com/oras-distribution/registry/internal/config"
+	"github.com/oras-distribution/registry/internal/manifest"
 	"github.com/oras-distribution/registry/internal/progress"
+	"github.com/oras-distribution/registry/internal/referrers"
 )
 
 func newReferrersCommand(list []extensions.Extension) *cobra.Command {
@@ -33,19 +35,21 @@ type storageTree struct {
 	driver    storagedriver.StorageDriver
 	namespace distribution.Namespace
 	index     *referrers.Index
+	types     *manifest.Types
 }
 
 // openTree opens the storage tree of a configuration. Closing the index ends it.
 // Unless readOnly is asked for, read-only mode is an error.
 func openTree(ctx context.Context, path string, list []extensions.Extension, readOnly bool) (*storageTree, error) {
-	config, err := loadConfiguration([]string{path})
+	config, err := config.Load([]string{path})
 	if err != nil {
 		return nil, err
 	}
-	_, options, err := configure(config, list)
+	extended, err := extend(config, list)
 	if err != nil {
 		return nil, fmt.Errorf("configuration %s: %w", path, err)
 	}
+	options := extended.index
 	if options.ReadOnly && !readOnly {
 		return nil, fmt.Errorf("configuration %s: storage.maintenance.readonly is enabled, so nothing may be written", path)
 	}
@@ -62,16 +66,16 @@ func openTree(ctx context.Context, path string, list []extensions.Extension, rea
 	}
 	options.ReadOnly = options.ReadOnly || readOnly
 	options.Observer = newObserver(false)
-	return &storageTree{driver, namespace, referrers.New(driver, options)}, nil
+	return &storageTree{driver, namespace, referrers.New(driver, options), extended.types}, nil
 }
 
 // createDriver makes the storage driver of a configuration, some of which panic
 // over their parameters.
-func createDriver(ctx context.Context, config *Configuration) (driver storagedriver.StorageDriver, err error) {
-	defer recovered(&err)
-	driver, err = factory.Create(ctx, config.Stock.Storage.Type(), config.Stock.Storage.Parameters())
+func createDriver(ctx context.Context, c *Config) (driver storagedriver.StorageDriver, err error) {
+	defer config.Recovered(&err)
+	driver, err = factory.Create(ctx, c.Stock.Storage.Type(), c.Stock.Storage.Parameters())
 	if err != nil {
-		return nil, fmt.Errorf("storage driver %s: %w", config.Stock.Storage.Type(), err)
+		return nil, fmt.Errorf("storage driver %s: %w", c.Stock.Storage.Type(), err)
 	}
 	return driver, nil
 }

@@ -14,10 +14,9 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/oras-distribution/registry/extensions"
-	"github.com/oras-distribution/registry/internal/layout"
-	"github.com/oras-distribution/registry/internal/manifest"
 	"github.com/oras-distribution/registry/extensions/oci"
 	"github.com/oras-distribution/registry/extensions/oras"
+	"github.com/oras-distribution/registry/internal/layout"
 )
 
 // attached is a repository `demo` with an image tagged v1, an SBOM of the image
@@ -46,9 +45,11 @@ func newAttached(t *testing.T) attached {
 	return a
 }
 
+const orasArtifact = "application/vnd.cncf.oras.artifact.manifest.v1+json"
+
 func artifactOf(artifactType string, subject digest.Digest) string {
 	return fmt.Sprintf(`{"mediaType":%q,"artifactType":%q,"subject":{"mediaType":"a/b","digest":%q,"size":1}}`,
-		manifest.MediaTypeORASArtifact, artifactType, subject)
+		orasArtifact, artifactType, subject)
 }
 
 func (a attached) put(t *testing.T, path, content string) {
@@ -186,7 +187,7 @@ func TestTree(t *testing.T) {
 		t.Errorf("json: %v\n%s", err, out)
 	}
 	out, _, err := run("tree", a.config, "demo:v1", "--format", "mermaid")
-	if err != nil || !strings.HasPrefix(out, "graph BT\n") || !strings.Contains(out, mermaidID(a.signing)+" --> "+mermaidID(a.sbom)) {
+	if err != nil || !strings.HasPrefix(out, "graph BT\n") || !strings.Contains(out, "m"+a.signing.Encoded()[:16]+" --> m"+a.sbom.Encoded()[:16]) {
 		t.Errorf("mermaid: %v\n%s", err, out)
 	}
 	if a.has(layout.Refs("demo")) {
@@ -207,7 +208,7 @@ func TestTreeOfACircle(t *testing.T) {
 	// Many that no subject keeps from being attached to all others.
 	many := []digest.Digest{}
 	for i := range 30 {
-		many = append(many, a.store(t, fmt.Sprintf(`{"mediaType":%q,"artifactType":"t","annotations":{"n":"%d"}}`, manifest.MediaTypeORASArtifact, i)))
+		many = append(many, a.store(t, fmt.Sprintf(`{"mediaType":%q,"artifactType":"t","annotations":{"n":"%d"}}`, orasArtifact, i)))
 	}
 	for _, subject := range append(many, a.image) {
 		for _, referrer := range many {

@@ -1,6 +1,3 @@
-// Package registry is the registry binary without its list of drivers and
-// extensions: the commands, the configuration, and the glue between distribution
-// and the extensions.
 package registry
 
 import (
@@ -34,7 +31,7 @@ func Main(list ...extensions.Extension) int {
 	}
 	root.SetVersionTemplate("{{.Name}} github.com/oras-distribution/registry {{.Version}}\n")
 	root.Flags().BoolP("version", "v", false, "show the version and exit")
-	root.AddCommand(newServeCommand(list), newReferrersCommand(list), newCollectCommand())
+	root.AddCommand(newServeCommand(list), newReferrersCommand(list), newCollectCommand(list))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once

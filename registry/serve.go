@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/oras-distribution/registry/extensions"
+	"github.com/oras-distribution/registry/internal/config"
 )
 
 // defaultDrainTimeout is how long requests may take to end after SIGTERM where
@@ -31,7 +32,7 @@ func newServeCommand(list []extensions.Extension) *cobra.Command {
 	return &cobra.Command{
 		Use:   "serve [config]",
 		Short: "Serve the registry",
-		Long:  "Serve the registry. Without a configuration file, here or in " + configurationPathVariable + ", an embedded one is used.",
+		Long:  "Serve the registry. Without a configuration file, here or in " + config.PathVariable + ", an embedded one is used.",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			return serve(args, list)
@@ -41,7 +42,7 @@ func newServeCommand(list []extensions.Extension) *cobra.Command {
 
 // serve runs the registry until it is told to stop.
 func serve(args []string, list []extensions.Extension) error {
-	config, err := loadConfiguration(args)
+	config, err := config.Load(args)
 	if err != nil {
 		return err
 	}
@@ -79,10 +80,10 @@ func serve(args []string, list []extensions.Extension) error {
 
 // newRegistry is distribution's, which panics over some mistakes in its
 // configuration.
-func newRegistry(config *configuration.Configuration) (registry *stock.Registry, err error) {
-	defer recovered(&err)
+func newRegistry(stockConfig *configuration.Configuration) (registry *stock.Registry, err error) {
+	defer config.Recovered(&err)
 	logrus.Infof("distribution %s", distribution.Version())
-	return stock.NewRegistry(context.Background(), config)
+	return stock.NewRegistry(context.Background(), stockConfig)
 }
 
 // announce says where a registry without a configuration listens and stores.

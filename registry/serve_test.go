@@ -4,20 +4,21 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/distribution/distribution/v3/configuration"
 	_ "github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
+
+	"github.com/oras-distribution/registry/internal/config"
 )
 
 // The embedded configuration is what the README says of it.
 func TestEmbeddedConfiguration(t *testing.T) {
-	t.Setenv(configurationPathVariable, "")
-	config, err := loadConfiguration(nil)
+	t.Setenv(config.PathVariable, "")
+	config, err := config.Load(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	stock := config.Stock
 	if !config.Embedded || stock.HTTP.Addr != "127.0.0.1:5000" || stock.Storage.Type() != "filesystem" ||
-		stock.Storage.Parameters()["rootdirectory"] != "./registry-data" || !deleteEnabled(stock) || readOnly(stock) {
+		stock.Storage.Parameters()["rootdirectory"] != "./registry-data" || !config.DeleteEnabled() || config.ReadOnly() {
 		t.Errorf("%+v", stock)
 	}
 }
@@ -35,7 +36,7 @@ func TestConfigurationsThatDistributionPanicsOver(t *testing.T) {
 		"bad pattern":        {minimal + "validation: {manifests: {urls: {allow: ['(']}}}", "validation.manifests.urls.allow"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			config, err := parseConfiguration([]byte(test.text))
+			config, err := config.Parse([]byte(test.text))
 			if err == nil {
 				_, err = newRegistry(config.Stock)
 			}
@@ -48,11 +49,11 @@ func TestConfigurationsThatDistributionPanicsOver(t *testing.T) {
 
 func TestDeleteSwitch(t *testing.T) {
 	for text, want := range map[string]bool{"{delete: {enabled: true}, inmemory: {}}": true, "{delete: {enabled: false}, inmemory: {}}": false, "inmemory": false} {
-		config, err := configuration.Parse(strings.NewReader("version: 0.1\nstorage: " + text))
+		config, err := config.Parse([]byte("version: 0.1\nstorage: " + text))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if deleteEnabled(config) != want {
+		if config.DeleteEnabled() != want {
 			t.Errorf("%s: deletes are enabled: %v", text, !want)
 		}
 	}

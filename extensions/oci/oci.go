@@ -5,15 +5,13 @@ package oci
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strconv"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/oras-distribution/registry/extensions"
-	"github.com/oras-distribution/registry/internal/listing"
-	"github.com/oras-distribution/registry/internal/manifest"
-	"github.com/oras-distribution/registry/internal/referrers"
 )
 
 // Extension implements extensions.Extension.
@@ -25,16 +23,26 @@ func New() *Extension { return &Extension{} }
 // Name implements extensions.Extension.
 func (*Extension) Name() string { return "oci" }
 
-// Configure implements extensions.Extension. It takes the form
+// Configure implements extensions.Configurer. It takes the form
 // that the ORAS project's fork used, `ext: [discover]`.
-func (*Extension) Configure(section *extensions.Section) error {
-	section.Strings("ext", "discover")
-	return section.Err()
+func (*Extension) Configure(section extensions.Section) error {
+	var keys struct {
+		Ext []string `yaml:"ext"`
+	}
+	if err := section.Decode(&keys); err != nil {
+		return err
+	}
+	for i, text := range keys.Ext {
+		if text != "discover" {
+			return section.Errorf(fmt.Sprintf("ext[%d]", i), "%q is unknown; known: discover", text)
+		}
+	}
+	return nil
 }
 
 // ManifestTypes implements extensions.ManifestTyper.
-func (*Extension) ManifestTypes() []manifest.Artifact {
-	return []manifest.Artifact{artifact}
+func (*Extension) ManifestTypes() []extensions.ManifestType {
+	return []extensions.ManifestType{artifact}
 }
 
 // Routes implements extensions.Router.
@@ -65,21 +73,20 @@ func (*Extension) Descriptions() []extensions.Description {
 
 // view is the listing of distribution-spec v1.1, "Listing Referrers": an image
 // index, the oldest first, because cosign takes the last entry for the newest.
-var view = listing.View{
+var view = extensions.Listing{
 	Name:        "oci",
 	ContentType: v1.MediaTypeImageIndex,
 	Head:        `{"schemaVersion":2,"mediaType":"` + v1.MediaTypeImageIndex + `","manifests":[`,
 	Tail:        "]}",
-	Position: func(r *referrers.Referrer) listing.Position {
+	Position: func(r *extensions.Referrer) extensions.Position {
 		switch {
 		case !r.OCICreated.IsZero():
-			return listing.At(r.OCICreated)
-		case !r.ORASCreated.IsZero():
-			return listing.At(r.ORASCreated)
+			return extensions.OldestFirst(r.OCICreated)
+		case !r.TypeCreated.IsZero():
+			return extensions.OldestFirst(r.TypeCreated)
 		}
-		return listing.At(r.Pushed)
+		return extensions.OldestFirst(r.Pushed)
 	},
-	Append:   listing.AppendDescriptor,
 	Filtered: http.Header{"OCI-Filters-Applied": {"artifactType"}},
 }
 

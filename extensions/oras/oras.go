@@ -4,12 +4,10 @@
 package oras
 
 import (
+	"fmt"
 	"net/http"
 
 	"github.com/oras-distribution/registry/extensions"
-	"github.com/oras-distribution/registry/internal/listing"
-	"github.com/oras-distribution/registry/internal/manifest"
-	"github.com/oras-distribution/registry/internal/referrers"
 )
 
 // Extension implements extensions.Extension.
@@ -21,16 +19,26 @@ func New() *Extension { return &Extension{} }
 // Name implements extensions.Extension.
 func (*Extension) Name() string { return "oras" }
 
-// Configure implements extensions.Extension. It takes the form
+// Configure implements extensions.Configurer. It takes the form
 // that the ORAS project's fork used, `artifacts: [referrers]`.
-func (*Extension) Configure(section *extensions.Section) error {
-	section.Strings("artifacts", "referrers")
-	return section.Err()
+func (*Extension) Configure(section extensions.Section) error {
+	var keys struct {
+		Artifacts []string `yaml:"artifacts"`
+	}
+	if err := section.Decode(&keys); err != nil {
+		return err
+	}
+	for i, text := range keys.Artifacts {
+		if text != "referrers" {
+			return section.Errorf(fmt.Sprintf("artifacts[%d]", i), "%q is unknown; known: referrers", text)
+		}
+	}
+	return nil
 }
 
 // ManifestTypes implements extensions.ManifestTyper.
-func (*Extension) ManifestTypes() []manifest.Artifact {
-	return []manifest.Artifact{artifact}
+func (*Extension) ManifestTypes() []extensions.ManifestType {
+	return []extensions.ManifestType{artifact}
 }
 
 // Routes implements extensions.Router.
@@ -74,19 +82,18 @@ func (*Extension) Descriptions() []extensions.Description {
 // view is the listing of ORAS artifact manifests, the newest first, those that
 // do not say when they were created last. The clients of these routes can read
 // no other manifests. The drafts differ in the name of the list.
-func view(list string) listing.View {
-	return listing.View{
+func view(list string) extensions.Listing {
+	return extensions.Listing{
 		Name:        "oras-" + list,
 		ContentType: "application/json",
 		Head:        `{"` + list + `":[`,
 		Tail:        "]}",
-		Includes:    func(r *referrers.Referrer) bool { return r.MediaType == artifact.MediaType },
-		Position: func(r *referrers.Referrer) listing.Position {
-			if r.ORASCreated.IsZero() {
-				return listing.Last
+		Includes:    func(r *extensions.Referrer) bool { return r.MediaType == artifact.MediaType },
+		Position: func(r *extensions.Referrer) extensions.Position {
+			if r.TypeCreated.IsZero() {
+				return extensions.Undated()
 			}
-			return listing.Before(r.ORASCreated)
+			return extensions.NewestFirst(r.TypeCreated)
 		},
-		Append: listing.AppendDescriptor,
 	}
 }

@@ -20,6 +20,9 @@ import (
 	"time"
 
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/oras-distribution/registry/internal/manifest"
 )
 
 // DefaultConcurrency is how many storage operations are under way at a time if
@@ -44,9 +47,16 @@ type Options struct {
 	OlderThan time.Duration
 	// Concurrency bounds the storage operations under way. 0 means the default.
 	Concurrency int
+	// Reach reads what a stored manifest reaches. Nil knows distribution's own types.
+	Reach Reach
 	// Progress is told what is done. It may be nil.
 	Progress Progress
 }
+
+// Reach reads from the bytes of a manifest what it needs, with sizes in bytes where
+// the manifest states them, and its subject, empty if it has none: a subject
+// reaches its referrers. The error says why the content is no manifest.
+type Reach func(content []byte) (references []manifest.Reached, subject digest.Digest, err error)
 
 // Progress is told how far a run has come: the counters are "repositories",
 // "manifests", "blobs", "removed" and "bytes" (removed).
@@ -77,6 +87,9 @@ type collector struct {
 func Collect(ctx context.Context, driver storagedriver.StorageDriver, options Options) (Report, error) {
 	if options.Concurrency <= 0 {
 		options.Concurrency = DefaultConcurrency
+	}
+	if options.Reach == nil {
+		options.Reach = new(manifest.Types).Reach
 	}
 	if options.Progress == nil {
 		options.Progress = silent{}

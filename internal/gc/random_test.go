@@ -181,11 +181,11 @@ func pullAll(t *testing.T, root string, all map[string]string) {
 		repo, text, _ := strings.Cut(revision, "@")
 		d := digest.Digest(text)
 		content := []byte(all[layout.BlobData(digest.Digest(all[layout.RevisionLink(repo, d)]))])
-		m, err := manifest.Parse(content)
+		m, err := types.Parse(content)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !manifest.IsArtifact(m.MediaType) {
+		if m.MediaType != orasArtifact.MediaType {
 			checkGet(t, server.URL+"/v2/"+repo+"/manifests/"+text, d)
 		}
 		if m.MediaType == v1.MediaTypeImageIndex || m.MediaType == manifest.MediaTypeDockerList {

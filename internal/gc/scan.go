@@ -13,7 +13,6 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/oras-distribution/registry/internal/layout"
-	"github.com/oras-distribution/registry/internal/manifest"
 )
 
 // repository is what is known of one repository.
@@ -242,7 +241,7 @@ func (c *collector) scanRevision(ctx context.Context, r *repository, d digest.Di
 	case d.Algorithm().FromBytes(content) != d || stored.Algorithm().FromBytes(content) != stored:
 		return errBytes
 	}
-	references, subject, err := manifest.Reach(content)
+	references, subject, err := c.options.Reach(content)
 	if err != nil {
 		return err
 	}

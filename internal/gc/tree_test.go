@@ -172,7 +172,7 @@ func (t *tree) unlinked(repo, name string, subject v1.Descriptor) v1.Descriptor 
 func (t *tree) artifact(repo, name string, subject *v1.Descriptor, blobs ...v1.Descriptor) v1.Descriptor {
 	t.Helper()
 	content := map[string]any{
-		"mediaType": manifest.MediaTypeORASArtifact, "artifactType": "test/" + name,
+		"mediaType": orasArtifact.MediaType, "artifactType": "test/" + name,
 		"blobs": append([]v1.Descriptor{t.blob(repo, "blob of "+name)}, blobs...),
 	}
 	if subject != nil {
@@ -272,9 +272,22 @@ func keys(all map[string]string) []string {
 
 func collect(tb testing.TB, driver storagedriver.StorageDriver, options Options) Report {
 	tb.Helper()
-	report, err := Collect(context.Background(), driver, options)
+	report, err := tryCollect(context.Background(), driver, options)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	return report
+}
+
+// orasArtifact is the type of the artifacts in these trees.
+var orasArtifact = manifest.Type{
+	MediaType: "application/vnd.cncf.oras.artifact.manifest.v1+json", References: []string{"blobs[]"}, MediaTypeOptional: true,
+}
+
+var types = manifest.NewTypes(orasArtifact)
+
+// tryCollect is Collect for a registry that knows ORAS artifacts.
+func tryCollect(ctx context.Context, driver storagedriver.StorageDriver, options Options) (Report, error) {
+	options.Reach = types.Reach
+	return Collect(ctx, driver, options)
 }

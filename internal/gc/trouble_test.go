@@ -128,7 +128,7 @@ func TestTrouble(t *testing.T) {
 			}}
 			before := files(t, tree.driver)
 
-			report, err := Collect(context.Background(), driver, Options{Untagged: true})
+			report, err := tryCollect(context.Background(), driver, Options{Untagged: true})
 			if err == nil || !strings.Contains(err.Error(), test.named(image, sbom)) {
 				t.Errorf("the error %v does not name %s", err, test.named(image, sbom))
 			}
@@ -136,7 +136,7 @@ func TestTrouble(t *testing.T) {
 				t.Fatalf("something was removed: %+v", report)
 			}
 
-			report, err = Collect(context.Background(), driver, Options{Untagged: true, SkipCorrupt: true})
+			report, err = tryCollect(context.Background(), driver, Options{Untagged: true, SkipCorrupt: true})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -189,7 +189,7 @@ func TestNoRepositories(t *testing.T) {
 	}
 	d := digest.FromString("blob")
 	tree.write(layout.BlobData(d), "blob")
-	_, err := Collect(context.Background(), tree.driver, Options{})
+	_, err := tryCollect(context.Background(), tree.driver, Options{})
 	if err == nil || !strings.Contains(err.Error(), layout.Repositories) {
 		t.Errorf("the error is %v, want one that names %s", err, layout.Repositories)
 	}
@@ -212,7 +212,7 @@ func TestInterrupted(t *testing.T) {
 		}
 		return nil
 	}}
-	report, err := Collect(ctx, driver, Options{Untagged: true, Concurrency: 1})
+	report, err := tryCollect(ctx, driver, Options{Untagged: true, Concurrency: 1})
 	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("the error is %v", err)
 	}

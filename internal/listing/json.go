@@ -9,10 +9,10 @@ import (
 
 const annotationsMember = `,"annotations":`
 
-// AppendDescriptor appends a referrer as a descriptor (image-spec v1.1,
+// appendDescriptor appends a referrer as a descriptor (image-spec v1.1,
 // descriptor.md): mediaType, digest, size and, where it has them, artifactType
 // and annotations.
-func AppendDescriptor(b []byte, r *referrers.Referrer) []byte {
+func appendDescriptor(b []byte, r *referrers.Referrer) []byte {
 	b = append(b, `{"mediaType":`...)
 	b = appendString(b, r.MediaType)
 	b = append(b, `,"digest":`...)

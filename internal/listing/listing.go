@@ -16,7 +16,6 @@ import (
 	"github.com/distribution/distribution/v3/registry/api/errcode"
 	"github.com/opencontainers/go-digest"
 
-	"github.com/oras-distribution/registry/extensions"
 	"github.com/oras-distribution/registry/internal/referrers"
 )
 
@@ -24,6 +23,11 @@ import (
 // oras-go refuse bodies of more than about 4 MiB, and several clients read only
 // the first page.
 const MaxBytes = 4_000_000
+
+// Lister answers who refers to a subject. See referrers.Index.Referrers.
+type Lister interface {
+	Referrers(ctx context.Context, repository string, subject digest.Digest) (*referrers.Set, error)
+}
 
 // View is how one API shows a set of referrers.
 type View struct {
@@ -35,7 +39,7 @@ type View struct {
 	Includes func(*referrers.Referrer) bool
 	// Position is the referrer's place in the order.
 	Position func(*referrers.Referrer) Position
-	// Append appends the referrer's JSON.
+	// Append appends the referrer's JSON. Nil appends a descriptor.
 	Append func([]byte, *referrers.Referrer) []byte
 	// Kept names the query parameters that the route itself reads: the links to
 	// further pages repeat them.
@@ -46,7 +50,7 @@ type View struct {
 
 // Serve answers a request for the referrers of the digest in the target, which
 // names the subject.
-func (v *View) Serve(w http.ResponseWriter, r *http.Request, lister extensions.Lister, repository, subject string) error {
+func (v *View) Serve(w http.ResponseWriter, r *http.Request, lister Lister, repository, subject string) error {
 	if err := checkLength(r.URL.RawQuery); err != nil {
 		return err
 	}
@@ -178,7 +182,7 @@ func (v *View) fill(list []placed, q query, p *page) (body []byte, chosen []*ref
 		if len(chosen) > 0 {
 			body = append(body, ',')
 		}
-		body = v.Append(body, item.Referrer)
+		body = v.append(body, item.Referrer)
 		missing := 0
 		if item.Abridged() {
 			missing = len(annotationsMember) + item.AnnotationsSize
@@ -202,9 +206,16 @@ func (v *View) render(list []*referrers.Referrer) []byte {
 		if i > 0 {
 			body = append(body, ',')
 		}
-		body = v.Append(body, r)
+		body = v.append(body, r)
 	}
 	return body
+}
+
+func (v *View) append(body []byte, r *referrers.Referrer) []byte {
+	if v.Append != nil {
+		return v.Append(body, r)
+	}
+	return appendDescriptor(body, r)
 }
 
 // matches reports whether one of the entity tags of If-None-Match is etag

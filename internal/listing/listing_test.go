@@ -15,7 +15,6 @@ import (
 	"github.com/distribution/distribution/v3/registry/api/errcode"
 	"github.com/opencontainers/go-digest"
 
-	"github.com/oras-distribution/registry/extensions"
 	"github.com/oras-distribution/registry/internal/referrers"
 )
 
@@ -23,11 +22,10 @@ var testView = View{
 	Name: "test", ContentType: "application/json", Head: `{"list":[`, Tail: `]}`, Kept: []string{"digest"},
 	Position: func(r *referrers.Referrer) Position {
 		if r.OCICreated.IsZero() {
-			return Last
+			return Undated()
 		}
-		return Before(r.OCICreated)
+		return NewestFirst(r.OCICreated)
 	},
-	Append: AppendDescriptor,
 }
 
 var subject = digest.FromString("subject").String()
@@ -190,7 +188,7 @@ func TestEntityTag(t *testing.T) {
 }
 
 func TestRefusedQueries(t *testing.T) {
-	token := url.QueryEscape(encodeToken("other", placed{Last, many(1, 1)[0]}))
+	token := url.QueryEscape(encodeToken("other", placed{Undated(), many(1, 1)[0]}))
 	for _, query := range []string{
 		"n=0", "n=-1", "n=x", "n=", "n=+1", "n=1.5", "n=%20", "n=1e3", "n=0x10",
 		"nextToken=", "nextToken=x", "nextToken=AAAA", "nextToken=" + strings.Repeat("A", 5_000), "nextToken=" + token, "n=%zz",
@@ -219,7 +217,7 @@ func (u unread) Referrers(context.Context, string, digest.Digest) (*referrers.Se
 func TestLongQueriesReadNothing(t *testing.T) {
 	request := httptest.NewRequest(http.MethodGet, "/x?artifactType="+strings.Repeat("a", 8<<10), nil)
 	err := testView.Serve(httptest.NewRecorder(), request, unread{t}, "r", subject)
-	var refused extensions.StatusError
+	var refused StatusError
 	if !errors.As(err, &refused) || refused.Status != http.StatusRequestURITooLong {
 		t.Errorf("%v", err)
 	}
@@ -234,10 +232,10 @@ func TestPositionOfDistantTimes(t *testing.T) {
 	r := &referrers.Referrer{Digest: digest.FromString("x")}
 	for i := 1; i < len(times); i++ {
 		before := func(a, b Position) bool { return placed{a, r}.compare(placed{b, r}) < 0 }
-		if !before(At(times[i-1]), At(times[i])) || !before(Before(times[i]), Before(times[i-1])) {
+		if !before(OldestFirst(times[i-1]), OldestFirst(times[i])) || !before(NewestFirst(times[i]), NewestFirst(times[i-1])) {
 			t.Errorf("%v and %v are in the wrong order", times[i-1], times[i])
 		}
-		if !before(Before(times[i]), Last) {
+		if !before(NewestFirst(times[i]), Undated()) {
 			t.Errorf("%v is not before the last", times[i])
 		}
 	}
@@ -245,7 +243,7 @@ func TestPositionOfDistantTimes(t *testing.T) {
 
 // No token panics, and one that is taken is one that could have been given.
 func FuzzToken(f *testing.F) {
-	f.Add(encodeToken("test", placed{Last, many(1, 1)[0]}))
+	f.Add(encodeToken("test", placed{Undated(), many(1, 1)[0]}))
 	f.Add("dGVzdAA")
 	f.Fuzz(func(t *testing.T, token string) {
 		if p := decodeToken("test", token); p != nil && encodeToken("test", *p) != token {
@@ -261,7 +259,7 @@ func FuzzQuery(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := testView.parseQuery(q.link(encodeToken("test", placed{Last, many(1, 1)[0]})))
+		again, err := testView.parseQuery(q.link(encodeToken("test", placed{Undated(), many(1, 1)[0]})))
 		if err != nil || again.limit != q.limit || fmt.Sprint(again.artifactTypes) != fmt.Sprint(q.artifactTypes) {
 			t.Errorf("%q: the next page is asked for with %+v, not %+v (%v)", raw, again, q, err)
 		}

@@ -15,7 +15,6 @@ import (
 	"github.com/distribution/distribution/v3/registry/api/errcode"
 	"github.com/opencontainers/go-digest"
 
-	"github.com/oras-distribution/registry/extensions"
 	"github.com/oras-distribution/registry/internal/referrers"
 )
 
@@ -37,7 +36,7 @@ func checkLength(query string) error {
 	if len(query) <= maxQuery {
 		return nil
 	}
-	return extensions.StatusError{
+	return StatusError{
 		Status: http.StatusRequestURITooLong,
 		Cause: errcode.ErrorCodeUnsupported.WithMessage("the query is too long").WithDetail(map[string]int{
 			"length": len(query), "maximum": maxQuery,
@@ -51,14 +50,14 @@ type Position struct {
 	nanos   int32
 }
 
-// At is the position of a time, the earlier the smaller.
-func At(t time.Time) Position { return Position{t.Unix(), int32(t.Nanosecond())} }
+// OldestFirst is the position of a time, the earlier the smaller.
+func OldestFirst(t time.Time) Position { return Position{t.Unix(), int32(t.Nanosecond())} }
 
-// Before is the position of a time, the later the smaller.
-func Before(t time.Time) Position { return Position{-t.Unix(), -int32(t.Nanosecond())} }
+// NewestFirst is the position of a time, the later the smaller.
+func NewestFirst(t time.Time) Position { return Position{-t.Unix(), -int32(t.Nanosecond())} }
 
-// Last is behind the position of every time.
-var Last = Position{math.MaxInt64, 0}
+// Undated is behind the position of every time.
+func Undated() Position { return Position{math.MaxInt64, 0} }
 
 // placed is a referrer at its place; ties are told apart by digest.
 type placed struct {

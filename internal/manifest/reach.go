@@ -15,24 +15,26 @@ type Reached struct {
 	Size int64
 }
 
-// Reach reads what a collector must know of a stored manifest of any kind: all
+// Reach reads what a collector must know of a stored manifest of any type: all
 // that any reader of the bytes could take for one of its references, and its
 // subject, empty if it has none. Where Parse reads a document one way, this
-// reads it in every way that is in use: the members of all kinds of manifests,
+// reads it in every way that is in use: the members of all types of manifests,
 // names that differ in case (Go's encoding/json takes them for equal), each of
 // several members of one name. A digest that is not valid cannot be in the
 // storage, and is left out. The error says why the content is no manifest.
-func Reach(content []byte) (references []Reached, subject digest.Digest, err error) {
-	doc, err := decode(content)
+func (t *Types) Reach(content []byte) (references []Reached, subject digest.Digest, err error) {
+	doc, _, err := t.recognize(content)
 	if err != nil {
 		return nil, "", err
 	}
-	if doc.kind() == "" {
-		return nil, "", ErrUnknown
-	}
+	forms := t.forms()
 	for name, values := range doc.all() {
+		form, known := forms[strings.ToLower(name)]
+		if !known {
+			continue
+		}
 		for _, value := range values {
-			found, err := reached(name, value)
+			found, err := form.reached(name, value)
 			if err != nil {
 				return nil, "", err
 			}
@@ -46,18 +48,31 @@ func Reach(content []byte) (references []Reached, subject digest.Digest, err err
 	return references, subject, nil
 }
 
+// form is how the references in a member are written; one type may write them
+// in one way and another type in the other.
+type form struct{ list, single bool }
+
+// forms is those of all members of all types, by their names in lower case.
+func (t *Types) forms() map[string]form {
+	forms := map[string]form{}
+	for _, known := range t.all() {
+		for _, reference := range known.References {
+			member, isList := strings.CutSuffix(strings.ToLower(reference), "[]")
+			f := forms[member]
+			forms[member] = form{list: f.list || isList, single: f.single || !isList}
+		}
+	}
+	return forms
+}
+
 // reached reads the references in one member.
-func reached(name string, value json.RawMessage) ([]Reached, error) {
-	var list []*Reached
+func (f form) reached(name string, value json.RawMessage) ([]Reached, error) {
+	list := make([]*Reached, 1)
 	var err error
-	switch strings.ToLower(name) {
-	case "layers", "blobs", "manifests":
+	if f.list && (!f.single || strings.HasPrefix(string(value), "[")) {
 		err = json.Unmarshal(value, &list)
-	case "config":
-		list = make([]*Reached, 1)
+	} else {
 		err = json.Unmarshal(value, &list[0])
-	default:
-		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)

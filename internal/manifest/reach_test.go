@@ -11,6 +11,10 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
+const testType = "application/vnd.example.manifest"
+
+var testTypes = NewTypes(Type{MediaType: testType, References: []string{"blobs[]"}})
+
 func TestReach(t *testing.T) {
 	a, b, c := digest.FromString("a"), digest.FromString("b"), digest.SHA512.FromString("c")
 	desc := func(d digest.Digest) string {
@@ -26,15 +30,15 @@ func TestReach(t *testing.T) {
 		"subject":          {`{` + image + `,"config":` + desc(a) + `,"subject":` + desc(b) + `}`, []digest.Digest{a}, b},
 		"broken subject":   {`{` + image + `,"config":` + desc(a) + `,"subject":{"digest":"x"}}`, []digest.Digest{a}, ""},
 		"Docker list":      {`{"schemaVersion":2,"mediaType":"` + MediaTypeDockerList + `","manifests":[` + desc(a) + `]}`, []digest.Digest{a}, ""},
-		"artifact":         {`{"mediaType":"` + MediaTypeORASArtifact + `","blobs":[` + desc(c) + `]}`, []digest.Digest{c}, ""},
+		"artifact":         {`{"mediaType":"` + testType + `","blobs":[` + desc(c) + `]}`, []digest.Digest{c}, ""},
 		"other case":       {`{` + image + `,"Config":` + desc(a) + `,"LAYERS":[` + desc(b) + `]}`, []digest.Digest{a, b}, ""},
 		"member twice":     {`{` + image + `,"layers":[` + desc(a) + `],"layers":[` + desc(b) + `]}`, []digest.Digest{a, b}, ""},
-		"of another kind":  {`{` + image + `,"layers":[` + desc(a) + `],"manifests":[` + desc(b) + `]}`, []digest.Digest{a, b}, ""},
+		"of another type":  {`{` + image + `,"layers":[` + desc(a) + `],"manifests":[` + desc(b) + `]}`, []digest.Digest{a, b}, ""},
 		"digest not valid": {`{` + image + `,"layers":[{"digest":"sha1:00"},` + desc(b) + `,null]}`, []digest.Digest{b}, ""},
 		"nothing":          {`{` + image + `,"config":null,"layers":null}`, nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			references, subject, err := Reach([]byte(test.content))
+			references, subject, err := testTypes.Reach([]byte(test.content))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -53,11 +57,11 @@ func TestReach(t *testing.T) {
 		})
 	}
 	for _, content := range []string{``, `[]`, `{`, `{"schemaVersion":1}`, `{` + image + `,"layers":7}`, `{` + image + `,"config":[]}`} {
-		if _, _, err := Reach([]byte(content)); err == nil {
+		if _, _, err := testTypes.Reach([]byte(content)); err == nil {
 			t.Errorf("%s is taken for a manifest", content)
 		}
 	}
-	if _, _, err := Reach([]byte(`{"schemaVersion":1}`)); !errors.Is(err, ErrUnknown) {
+	if _, _, err := testTypes.Reach([]byte(`{"schemaVersion":1}`)); !errors.Is(err, ErrUnknown) {
 		t.Errorf("the error is %v, want ErrUnknown", err)
 	}
 }
@@ -67,15 +71,15 @@ func TestReach(t *testing.T) {
 func FuzzReach(f *testing.F) {
 	a, b := digest.FromString("a"), digest.SHA512.FromString("b")
 	f.Add(fmt.Appendf(nil, `{"schemaVersion":2,"config":{"digest":%q,"size":1},"layers":[{"digest":%q}],"subject":{"digest":%q}}`, a, b, a))
-	f.Add(fmt.Appendf(nil, `{"mediaType":%q,"blobs":[{"digest":%q}],"blobs":[],"Layers":[{"Digest":%q}]}`, MediaTypeORASArtifact, a, b))
+	f.Add(fmt.Appendf(nil, `{"mediaType":%q,"blobs":[{"digest":%q}],"blobs":[],"Layers":[{"Digest":%q}]}`, testType, a, b))
 	f.Add(fmt.Appendf(nil, `{"schemaVersion":2,"manifests":[{"digest":%q,"digest":%q},null,7]}`, a, b))
 	f.Add([]byte(`{"schemaVersion":2,"layers":[{"digest":"sha256:00","size":-1}],"\u006cayers":null}`))
 	f.Fuzz(func(t *testing.T, content []byte) {
-		references, subject, err := Reach(content)
+		references, subject, err := testTypes.Reach(content)
 		if err != nil {
 			return
 		}
-		parsed, err := Parse(content)
+		parsed, err := testTypes.Parse(content)
 		if err != nil {
 			t.Fatalf("reached, but not parsed: %v", err)
 		}

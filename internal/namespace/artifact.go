@@ -13,7 +13,7 @@ import (
 
 // Artifact is an artifact manifest as distribution handles it.
 type Artifact struct {
-	kind     manifest.Artifact
+	kind     manifest.Type
 	content  []byte
 	parsed   *manifest.Manifest // nil if the content cannot be read at all
 	problems manifest.Problems  // found in the content alone
@@ -34,7 +34,7 @@ func (a *Artifact) Payload() (mediaType string, content []byte, err error) {
 
 // RegisterTypes makes distribution hand manifests of these types to a Namespace.
 // It changes distribution's process-wide table, and may be called again.
-func RegisterTypes(types []manifest.Artifact) error {
+func RegisterTypes(types []manifest.Type) error {
 	for _, kind := range types {
 		if slices.Contains(distribution.ManifestMediaTypes(), kind.MediaType) {
 			continue
@@ -55,7 +55,7 @@ func RegisterTypes(types []manifest.Artifact) error {
 
 // newArtifact reads an artifact manifest. What is wrong with it is kept, so that
 // a push can report it together with what is missing in the repository.
-func newArtifact(kind manifest.Artifact, content []byte) *Artifact {
+func newArtifact(kind manifest.Type, content []byte) *Artifact {
 	parsed, problems := kind.Parse(content)
 	return &Artifact{kind: kind, content: slices.Clone(content), parsed: parsed, problems: problems}
 }

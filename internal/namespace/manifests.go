@@ -15,9 +15,9 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/oras-distribution/registry/extensions"
 	"github.com/oras-distribution/registry/internal/layout"
 	"github.com/oras-distribution/registry/internal/manifest"
+	"github.com/oras-distribution/registry/internal/push"
 	"github.com/oras-distribution/registry/internal/referrers"
 )
 
@@ -57,11 +57,11 @@ func (m *manifests) Get(ctx context.Context, d digest.Digest, options ...distrib
 	if readErr != nil {
 		return nil, readErr
 	}
-	parsed, parseErr := manifest.Parse(content)
+	parsed, parseErr := m.ns.options.Types.Parse(content)
 	if parseErr != nil {
 		return nil, err
 	}
-	kind, ok := m.ns.typeOf(parsed.MediaType)
+	kind, ok := m.ns.options.Types.ExtraOf(parsed.MediaType)
 	if !ok {
 		return nil, err
 	}
@@ -138,7 +138,7 @@ func (m *manifests) link(ctx context.Context, d digest.Digest, pushed distributi
 		return err
 	}
 	m.pushed(d, pushed, subject)
-	extensions.PushFrom(ctx).Subject = subject
+	push.From(ctx).Subject = subject
 	return nil
 }
 
@@ -249,7 +249,7 @@ func (m *manifests) Delete(ctx context.Context, d digest.Digest) error {
 	var subject digest.Digest
 	switch content, err := m.ns.driver.GetContent(ctx, layout.BlobData(d)); {
 	case err == nil:
-		if parsed, err := manifest.Parse(content); err == nil && parsed.Subject != nil {
+		if parsed, err := m.ns.options.Types.Parse(content); err == nil && parsed.Subject != nil {
 			subject = parsed.Subject.Digest
 		}
 	case !isNotFound(err):

@@ -17,8 +17,8 @@ import (
 
 // Options say what the registry is configured for.
 type Options struct {
-	// Types are the manifest types beside distribution's own that can be pulled.
-	Types []manifest.Artifact
+	// Types are the manifest types that can be pulled.
+	Types *manifest.Types
 	// Disabled are the media types among them that cannot be pushed, each with the
 	// key of the configuration that says so.
 	Disabled map[string]string
@@ -69,15 +69,6 @@ func (n *Namespace) Remove(ctx context.Context, name reference.Named) error {
 	}
 	defer n.index.Forget(name.Name())
 	return remover.Remove(ctx, name)
-}
-
-func (n *Namespace) typeOf(mediaType string) (manifest.Artifact, bool) {
-	for _, t := range n.options.Types {
-		if t.MediaType == mediaType {
-			return t, true
-		}
-	}
-	return manifest.Artifact{}, false
 }
 
 type repository struct {

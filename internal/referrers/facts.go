@@ -18,8 +18,9 @@ type facts map[digest.Digest]digest.Digest
 const factsMagic = "manifests/1"
 
 // encode writes a line with the repository and a digest over all that follows,
-// then a line for each manifest: its digest, and its subject if it has one.
-func (f facts) encode(repository string) []byte {
+// then a line for each manifest: its digest, and its subject if it has one. types
+// is the fingerprint of those that the manifests were read with.
+func (f facts) encode(repository, types string) []byte {
 	var body strings.Builder
 	for d, subject := range f {
 		body.WriteString(string(d))
@@ -28,20 +29,20 @@ func (f facts) encode(repository string) []byte {
 		}
 		body.WriteString("\n")
 	}
-	return []byte(factsHead(repository, body.String()) + body.String())
+	return []byte(factsHead(repository, types, body.String()) + body.String())
 }
 
 // factsHead binds the file to its repository: that a referrers-tag index has been
 // read there says nothing about another one.
-func factsHead(repository, body string) string {
-	return fmt.Sprintf("%s %s %s\n", factsMagic, repository, digest.FromString(repository+"\n"+body))
+func factsHead(repository, types, body string) string {
+	return fmt.Sprintf("%s %s %s %s\n", factsMagic, repository, types, digest.FromString(repository+"\n"+body))
 }
 
 // parseFacts reads what encode wrote for that repository. A file that is not
 // whole, or not this repository's, counts as none.
-func parseFacts(repository, file string) facts {
+func parseFacts(repository, types, file string) facts {
 	head, body, _ := strings.Cut(file, "\n")
-	if head+"\n" != factsHead(repository, body) {
+	if head+"\n" != factsHead(repository, types, body) {
 		return facts{}
 	}
 	f := make(facts, strings.Count(body, "\n"))
@@ -61,7 +62,7 @@ func (x *Index) readFacts(ctx context.Context, repository string) (facts, error)
 	file, err := x.driver.GetContent(ctx, layout.DerivedManifests(repository))
 	switch {
 	case err == nil:
-		f = parseFacts(repository, string(file))
+		f = parseFacts(repository, x.types, string(file))
 	case !isNotFound(err):
 		return nil, fmt.Errorf("reading what is known of the manifests of %s: %w", repository, err)
 	}
@@ -73,7 +74,7 @@ func (x *Index) writeFacts(ctx context.Context, repository string, f facts) erro
 	if x.options.ReadOnly {
 		return nil
 	}
-	if err := x.driver.PutContent(ctx, layout.DerivedManifests(repository), f.encode(repository)); err != nil {
+	if err := x.driver.PutContent(ctx, layout.DerivedManifests(repository), f.encode(repository, x.types)); err != nil {
 		return fmt.Errorf("writing what is known of the manifests of %s: %w", repository, err)
 	}
 	return nil

@@ -21,7 +21,7 @@ func someReferrers() []*Referrer {
 		{
 			Digest: digest.FromString("b"), MediaType: "a/b", ArtifactType: "c/d", Size: 8, Subject: subject,
 			Annotations: json.RawMessage(`{"k":"<two>\nlines"}`), AnnotationsSize: 19,
-			ORASCreated: time.Unix(1_700_000_000, 5).UTC(), OCICreated: time.Unix(1_600_000_000, 0).UTC(),
+			TypeCreated: time.Unix(1_700_000_000, 5).UTC(), OCICreated: time.Unix(1_600_000_000, 0).UTC(),
 		},
 		{Digest: digest.FromString("c"), MediaType: "a/b", Size: 9_000_000_000, AnnotationsSize: 300_000},
 	}
@@ -29,7 +29,7 @@ func someReferrers() []*Referrer {
 
 func encoded(t testing.TB, list []*Referrer) []byte {
 	t.Helper()
-	file, err := encodeSummary(list)
+	file, err := encodeSummary("t", list)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +43,7 @@ func someFacts() facts {
 
 func TestSummaryRoundTrip(t *testing.T) {
 	t.Parallel()
-	stored := parseSummary(encoded(t, someReferrers()))
+	stored := parseSummary("t", encoded(t, someReferrers()))
 	if len(stored) != len(someReferrers()) {
 		t.Fatalf("read back %d", len(stored))
 	}
@@ -88,9 +88,9 @@ func TestDamagedFiles(t *testing.T) {
 			}
 		}
 	}
-	damaged(encoded(t, someReferrers()), func(file []byte) int { return len(parseSummary(file)) })
-	damaged(someFacts().encode("team/app"), func(file []byte) int { return len(parseFacts("team/app", string(file))) })
-	if f := parseFacts("team/app", string(someFacts().encode("team/other"))); len(f) > 0 {
+	damaged(encoded(t, someReferrers()), func(file []byte) int { return len(parseSummary("t", file)) })
+	damaged(someFacts().encode("team/app", "t"), func(file []byte) int { return len(parseFacts("team/app", "t", string(file))) })
+	if f := parseFacts("team/app", "t", string(someFacts().encode("team/other", "t"))); len(f) > 0 {
 		t.Errorf("of another repository: read %v", f)
 	}
 }
@@ -98,7 +98,7 @@ func TestDamagedFiles(t *testing.T) {
 func TestFactsRoundTrip(t *testing.T) {
 	t.Parallel()
 	for _, f := range []facts{{}, someFacts()} {
-		if got := parseFacts("team/app", string(f.encode("team/app"))); !maps.Equal(got, f) {
+		if got := parseFacts("team/app", "t", string(f.encode("team/app", "t"))); !maps.Equal(got, f) {
 			t.Errorf("read back %v, expected %v", got, f)
 		}
 	}
@@ -109,15 +109,15 @@ func TestFactsRoundTrip(t *testing.T) {
 func FuzzSummary(f *testing.F) {
 	f.Add([]byte(nil))
 	f.Add(encoded(f, someReferrers()))
-	for _, body := range []string{"{", "null", `{"digest":7}`, `{"digest":"x"}{"digest":"y"}`, `{"orasCreated":"x"}`, `{"annotations":[1]}`} {
-		f.Add([]byte(summaryHead([]byte(body)) + body))
+	for _, body := range []string{"{", "null", `{"digest":7}`, `{"digest":"x"}{"digest":"y"}`, `{"typeCreated":"x"}`, `{"annotations":[1]}`} {
+		f.Add([]byte(summaryHead("t", []byte(body)) + body))
 	}
 	f.Fuzz(func(t *testing.T, file []byte) {
 		if _, body, ok := bytes.Cut(file, []byte("\n")); ok {
-			file = append([]byte(summaryHead(body)), body...) // with the right sum
+			file = append([]byte(summaryHead("t", body)), body...) // with the right sum
 		}
-		stored := parseSummary(file)
-		again := parseSummary(encoded(t, slices.Collect(maps.Values(stored))))
+		stored := parseSummary("t", file)
+		again := parseSummary("t", encoded(t, slices.Collect(maps.Values(stored))))
 		if len(again) != len(stored) {
 			t.Errorf("%v was read back as %v", stored, again)
 		}
@@ -128,20 +128,20 @@ func FuzzSummary(f *testing.F) {
 // written and read again.
 func FuzzFacts(f *testing.F) {
 	f.Add("team/app", "")
-	f.Add("team/app", string(someFacts().encode("team/app")))
-	f.Add("team/app", string(someFacts().encode("team/other")))
+	f.Add("team/app", string(someFacts().encode("team/app", "t")))
+	f.Add("team/app", string(someFacts().encode("team/other", "t")))
 	for _, body := range []string{"no digest\n", "\n", "sha256:x sha256:y\nsha256:x\n"} {
-		f.Add("a", factsHead("a", body)+body)
+		f.Add("a", factsHead("a", "t", body)+body)
 	}
 	f.Fuzz(func(t *testing.T, repository, file string) {
 		if strings.ContainsAny(repository, " \n") {
 			return // no name of a repository
 		}
 		if _, body, ok := strings.Cut(file, "\n"); ok {
-			file = factsHead(repository, body) + body // with the right sum
+			file = factsHead(repository, "t", body) + body // with the right sum
 		}
-		known := parseFacts(repository, file)
-		again := parseFacts(repository, string(known.encode(repository)))
+		known := parseFacts(repository, "t", file)
+		again := parseFacts(repository, "t", string(known.encode(repository, "t")))
 		if !maps.Equal(again, known) {
 			t.Errorf("%v was read back as %v", known, again)
 		}

@@ -29,6 +29,8 @@ import (
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/maypok86/otter/v2"
 	"github.com/opencontainers/go-digest"
+
+	"github.com/oras-distribution/registry/internal/manifest"
 )
 
 // Options say how an Index works. Zero values mean the defaults.
@@ -47,6 +49,8 @@ type Options struct {
 	ReadOnly bool
 	// Background makes all repositories ready after start: see PrepareAll.
 	Background bool
+	// Types are the types of manifests that are known. Nil are distribution's own.
+	Types *manifest.Types
 	// Unlisted reports whether manifests of a media type are left out of all
 	// listings. It may be nil.
 	Unlisted func(mediaType string) bool
@@ -79,6 +83,7 @@ type Observer interface {
 type Index struct {
 	driver   storagedriver.StorageDriver
 	options  Options
+	types    string // the fingerprint of the manifest types, for derived files
 	sets     *otter.Cache[setKey, *Set]
 	facts    *otter.Cache[digest.Digest, *Referrer] // read by a scan or pushed, and about to be listed
 	ready    readiness
@@ -120,7 +125,7 @@ func New(driver storagedriver.StorageDriver, options Options) *Index {
 		options.Observer = silent{}
 	}
 	x := &Index{
-		driver: driver, options: options,
+		driver: driver, options: options, types: options.Types.Fingerprint(),
 		reads: make(chan struct{}, 4*DefaultConcurrency), large: make(chan struct{}, 2),
 	}
 	x.ctx, x.cancel = context.WithCancel(context.Background())

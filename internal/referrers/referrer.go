@@ -31,10 +31,11 @@ type Referrer struct {
 	Annotations json.RawMessage `json:"annotations,omitempty"`
 	// AnnotationsSize is how long that object is, in bytes.
 	AnnotationsSize int `json:"annotationsSize,omitempty"`
-	// ORASCreated and OCICreated are the times in the annotations of that name, the
-	// zero time where there is none.
-	ORASCreated time.Time `json:"orasCreated,omitzero"`
+	// OCICreated is the time in the annotation org.opencontainers.image.created,
+	// TypeCreated that in the one that dates manifests of this type; each is the zero
+	// time where there is none.
 	OCICreated  time.Time `json:"ociCreated,omitzero"`
+	TypeCreated time.Time `json:"typeCreated,omitzero"`
 	// Pushed is when the manifest was pushed first: the time of its bytes, as the
 	// storage driver knows it. It is asked for where the manifest does not say when
 	// it was created, and never stored.
@@ -55,7 +56,7 @@ func (r *Referrer) weight() int {
 }
 
 // dated reports whether the manifest says itself when it was created.
-func (r *Referrer) dated() bool { return !r.OCICreated.IsZero() || !r.ORASCreated.IsZero() }
+func (r *Referrer) dated() bool { return !r.OCICreated.IsZero() || !r.TypeCreated.IsZero() }
 
 // Abridged reports whether the annotations have to be read: see Set.Annotated.
 func (r *Referrer) Abridged() bool { return r.Annotations == nil && r.AnnotationsSize > 0 }
@@ -73,8 +74,8 @@ func isBroken(err error) bool { return errors.Is(err, errNoContent) || errors.Is
 
 // describe reads a Referrer from a manifest's bytes. An error is final, for the
 // bytes cannot change.
-func describe(d digest.Digest, content []byte) (*Referrer, error) {
-	m, err := manifest.Describe(content)
+func describe(types *manifest.Types, d digest.Digest, content []byte) (*Referrer, error) {
+	m, err := types.Describe(content)
 	if err != nil {
 		return nil, err
 	}
@@ -82,8 +83,8 @@ func describe(d digest.Digest, content []byte) (*Referrer, error) {
 		Digest:      d,
 		MediaType:   intern(m.MediaType),
 		Size:        int64(len(content)),
-		ORASCreated: m.Created(manifest.AnnotationORASCreated),
 		OCICreated:  m.Created(manifest.AnnotationOCICreated),
+		TypeCreated: m.Created(types.CreatedAnnotation(m.MediaType)),
 	}
 	if len(m.ArtifactType) <= maxArtifactType {
 		r.ArtifactType = intern(m.ArtifactType)
@@ -157,7 +158,7 @@ func (x *Index) read(ctx context.Context, d digest.Digest, use func(content []by
 // describe reads a Referrer from the bytes of a manifest in the storage.
 func (x *Index) describe(ctx context.Context, d digest.Digest) (r *Referrer, err error) {
 	err = x.read(ctx, d, func(content []byte) (err error) {
-		if r, err = describe(d, content); err != nil {
+		if r, err = describe(x.options.Types, d, content); err != nil {
 			return &unreadableError{err}
 		}
 		return nil

@@ -294,7 +294,7 @@ func (s *scanner) isMissing(ctx context.Context, p pair) (bool, error) {
 // parse reads a manifest with its references; nil for what is none.
 func (x *Index) parse(ctx context.Context, d digest.Digest) (m *manifest.Manifest, err error) {
 	err = x.read(ctx, d, func(content []byte) error {
-		m, _ = manifest.Parse(content) // nil is the answer
+		m, _ = x.options.Types.Parse(content) // nil is the answer
 		return nil
 	})
 	if isBroken(err) {

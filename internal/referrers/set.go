@@ -7,8 +7,6 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
-
-	"github.com/oras-distribution/registry/internal/manifest"
 )
 
 // Set is the referrers of one subject at one moment. It never changes, so
@@ -185,7 +183,7 @@ func (s *Set) Annotated(ctx context.Context, list []*Referrer) ([]*Referrer, err
 		}
 		group.Go(func() error {
 			err := s.index.read(ctx, r.Digest, func(content []byte) error {
-				m, err := manifest.Describe(content)
+				m, err := s.index.options.Types.Describe(content)
 				if err != nil {
 					return err
 				}

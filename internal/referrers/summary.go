@@ -17,8 +17,9 @@ import (
 const summaryMagic = "referrers/2"
 
 // encodeSummary writes a line with a digest over all that follows, then a line of
-// JSON for each referrer.
-func encodeSummary(list []*Referrer) ([]byte, error) {
+// JSON for each referrer. types is the fingerprint of those that the manifests
+// were read with.
+func encodeSummary(types string, list []*Referrer) ([]byte, error) {
 	var body bytes.Buffer
 	encoder := json.NewEncoder(&body)
 	for _, r := range list {
@@ -26,18 +27,18 @@ func encodeSummary(list []*Referrer) ([]byte, error) {
 			return nil, err
 		}
 	}
-	return append([]byte(summaryHead(body.Bytes())), body.Bytes()...), nil
+	return append([]byte(summaryHead(types, body.Bytes())), body.Bytes()...), nil
 }
 
-func summaryHead(body []byte) string {
-	return summaryMagic + " " + digest.FromBytes(body).String() + "\n"
+func summaryHead(types string, body []byte) string {
+	return summaryMagic + " " + types + " " + digest.FromBytes(body).String() + "\n"
 }
 
 // parseSummary reads what encodeSummary wrote. A file that is not whole counts as
 // none.
-func parseSummary(file []byte) map[digest.Digest]*Referrer {
+func parseSummary(types string, file []byte) map[digest.Digest]*Referrer {
 	head, body, _ := bytes.Cut(file, []byte("\n"))
-	if string(head)+"\n" != summaryHead(body) {
+	if string(head)+"\n" != summaryHead(types, body) {
 		return nil
 	}
 	stored := make(map[digest.Digest]*Referrer, bytes.Count(body, []byte("\n")))
@@ -63,11 +64,11 @@ func (x *Index) readSummary(ctx context.Context, key setKey) (map[digest.Digest]
 	case err != nil:
 		return nil, fmt.Errorf("reading the summary of %s in %s: %w", key.subject, key.repository, err)
 	}
-	return parseSummary(file), nil
+	return parseSummary(x.types, file), nil
 }
 
 func (x *Index) writeSummary(ctx context.Context, key setKey, set *Set) error {
-	file, err := encodeSummary(set.Referrers)
+	file, err := encodeSummary(x.types, set.Referrers)
 	if err == nil {
 		err = x.driver.PutContent(ctx, layout.DerivedSubject(key.repository, key.subject), file)
 	}

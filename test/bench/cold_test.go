@@ -60,7 +60,7 @@ func BenchmarkColdStart(b *testing.B) {
 	root := b.TempDir()
 	driver := newDriver(root)
 	var subjects [repositories][subjectsEach]digest.Digest
-	warmUp := referrers.New(driver, referrers.Options{})
+	warmUp := referrers.New(driver, referrers.Options{Types: harness.ManifestTypes()})
 	for i := range repositories {
 		name := fmt.Sprintf("bench/cold%d", i)
 		seed := harness.NewSeed(b, root, name)
@@ -89,7 +89,7 @@ func BenchmarkColdStart(b *testing.B) {
 	b.ResetTimer()
 	var r rounds
 	for i := range b.N {
-		x := referrers.New(slow{driver, 20 * time.Millisecond}, referrers.Options{})
+		x := referrers.New(slow{driver, 20 * time.Millisecond}, referrers.Options{Types: harness.ManifestTypes()})
 		took := func() time.Duration {
 			began := time.Now()
 			list(x, i)

@@ -17,8 +17,7 @@ import (
 // registry puts around the routes of extensions: the limit for a listing.
 type memory struct{ body []byte }
 
-func (*memory) Name() string                                { return "memory" }
-func (*memory) Configure(section *extensions.Section) error { return section.Err() }
+func (*memory) Name() string { return "memory" }
 func (m *memory) Routes(extensions.Services) []extensions.Route {
 	return []extensions.Route{{
 		Name: "memory", Path: "/v2/{name}/memory/{reference}",

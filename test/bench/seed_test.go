@@ -23,9 +23,9 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/oras-distribution/registry/extensions"
-	"github.com/oras-distribution/registry/internal/layout"
 	"github.com/oras-distribution/registry/extensions/oci"
 	"github.com/oras-distribution/registry/extensions/oras"
+	"github.com/oras-distribution/registry/internal/layout"
 	"github.com/oras-distribution/registry/registry"
 	"github.com/oras-distribution/registry/test/internal/harness"
 )
@@ -45,24 +45,28 @@ http: {secret: bench}}`, root)
 // serveOurs serves the registry with its extensions from a storage tree.
 func serveOurs(tb testing.TB, root string, more ...extensions.Extension) *httptest.Server {
 	tb.Helper()
-	handler, closer, err := registry.NewHandler(context.Background(), configText(root), append(more, oras.New(), oci.New())...)
+	config, err := registry.ParseConfig(configText(root))
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return serve(tb, handler, closer)
+	r, err := registry.New(context.Background(), config, append(more, oras.New(), oci.New())...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return serve(tb, r, func() error { return r.Shutdown(context.Background()) })
 }
 
 // serveStock serves distribution alone.
 func serveStock(tb testing.TB, root string) *httptest.Server {
 	tb.Helper()
-	return serve(tb, handlers.NewApp(context.Background(), parse(tb, root)), io.NopCloser(nil))
+	return serve(tb, handlers.NewApp(context.Background(), parse(tb, root)), func() error { return nil })
 }
 
-func serve(tb testing.TB, handler http.Handler, closer io.Closer) *httptest.Server {
+func serve(tb testing.TB, handler http.Handler, shutdown func() error) *httptest.Server {
 	server := httptest.NewServer(handler)
 	tb.Cleanup(func() {
 		server.Close()
-		if err := closer.Close(); err != nil {
+		if err := shutdown(); err != nil {
 			tb.Error(err)
 		}
 	})

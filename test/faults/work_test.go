@@ -7,10 +7,10 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/oras-distribution/registry/internal/gc"
 	"github.com/oras-distribution/registry/internal/layout"
 	"github.com/oras-distribution/registry/internal/referrers"
 	"github.com/oras-distribution/registry/test/internal/faultdriver"
-	"github.com/oras-distribution/registry/internal/gc"
 	"github.com/oras-distribution/registry/test/internal/harness"
 	"github.com/oras-distribution/registry/test/internal/inprocess"
 )
@@ -56,7 +56,7 @@ func TestBackground(t *testing.T) {
 			t.Parallel()
 			points.sweep(t, tree, func(t *testing.T, y *try) {
 				watcher := &watcher{failed: make(chan struct{})}
-				x := referrers.New(y.driver, referrers.Options{Observer: watcher})
+				x := referrers.New(y.driver, referrers.Options{Types: harness.ManifestTypes(), Observer: watcher})
 				closed := false
 				y.run(t, func(ctx context.Context) {
 					done := make(chan struct{})
@@ -80,7 +80,7 @@ func TestBackground(t *testing.T) {
 						t.Error(err)
 					}
 				}
-				other := referrers.New(y.tree, referrers.Options{})
+				other := referrers.New(y.tree, referrers.Options{Types: harness.ManifestTypes()})
 				defer other.Close(t.Context())
 				expectSet(t, y, other, w.subject.Digest, want)
 			})
@@ -123,7 +123,7 @@ func TestRebuild(t *testing.T) {
 			t.Run(name+" on "+store, func(t *testing.T) {
 				t.Parallel()
 				points.sweep(t, tree, func(t *testing.T, y *try) {
-					x := referrers.New(y.driver, referrers.Options{Concurrency: 1})
+					x := referrers.New(y.driver, referrers.Options{Types: harness.ManifestTypes(), Concurrency: 1})
 					defer x.Close(t.Context())
 					var err error
 					y.run(t, func(ctx context.Context) { err = act(ctx, x) })
@@ -136,7 +136,7 @@ func TestRebuild(t *testing.T) {
 					if err != nil || len(faults) > 0 {
 						t.Errorf("%v: there is something left to mend: %v %v", y.hit, err, faults)
 					}
-					other := referrers.New(y.tree, referrers.Options{})
+					other := referrers.New(y.tree, referrers.Options{Types: harness.ManifestTypes()})
 					defer other.Close(t.Context())
 					expectSet(t, y, other, w.subject.Digest, want)
 				})
@@ -155,7 +155,7 @@ func TestCollect(t *testing.T) {
 		tree := w.withGarbage(t)
 		t.Run(store, func(t *testing.T) {
 			t.Parallel()
-			options := gc.Options{Untagged: true, Concurrency: 1}
+			options := gc.Options{Untagged: true, Concurrency: 1, Reach: harness.ManifestTypes().Reach}
 			clean := tree.Clone()
 			if _, err := gc.Collect(t.Context(), clean, options); err != nil {
 				t.Fatal(err)

@@ -93,7 +93,7 @@ func prepare(t *testing.T, tree tree) {
 	away := harness.Descriptor{MediaType: subject.MediaType, Digest: digest.FromString("other subject"), Size: 7}
 	tree.attach(repository, artifact(0).To(away))
 	tree.attach("other/app", artifact(2000))
-	x := referrers.New(tree.StorageDriver, referrers.Options{})
+	x := newIndex(tree.StorageDriver, referrers.Options{})
 	list(t, x)
 	listOf(t, x, repository, away.Digest)
 	listOf(t, x, "other/app", subject.Digest)
@@ -130,7 +130,7 @@ func (t tree) edit(path string, change func([]byte) []byte) {
 // replaceOne deletes a referrer and pushes another one, as another replica does.
 func (t tree) replaceOne(test *testing.T) {
 	test.Helper()
-	x := referrers.New(t.StorageDriver, referrers.Options{})
+	x := newIndex(t.StorageDriver, referrers.Options{})
 	d := artifact(0).Digest()
 	err := x.Delete(test.Context(), repository, d, subject.Digest, func() error {
 		return t.Delete(test.Context(), layout.Revision(repository, d))

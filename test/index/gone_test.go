@@ -61,7 +61,7 @@ func (t tree) listed(test *testing.T, n int) []digest.Digest {
 // look opens an index for two listings, and closes it.
 func (t tree) look(test *testing.T, readOnly bool, want []digest.Digest) {
 	test.Helper()
-	x := referrers.New(t.StorageDriver, referrers.Options{ReadOnly: readOnly})
+	x := newIndex(t.StorageDriver, referrers.Options{ReadOnly: readOnly})
 	expect(test, x, want)
 	expect(test, x, want)
 	if err := x.Close(test.Context()); err != nil {
@@ -113,7 +113,7 @@ func TestStaleNote(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			x := referrers.New(tree.StorageDriver, referrers.Options{})
+			x := newIndex(tree.StorageDriver, referrers.Options{})
 			remove(t, tree, x, list[0])
 			remove(t, tree, x, list[1])
 			expect(t, x, list[2:])

@@ -72,7 +72,7 @@ func TestReadOnly(t *testing.T) {
 			want = append(want, tree.store(repository, artifact(100)), tree.store(repository, artifact(101))) // not linked
 			tree.remove(layout.Revision(repository, want[0]))                                                 // but linked
 			driver := faultdriver.New(tree.StorageDriver)
-			x := referrers.New(driver, referrers.Options{ReadOnly: true})
+			x := newIndex(driver, referrers.Options{ReadOnly: true})
 			expect(t, x, want[1:])
 			expect(t, x, want[1:])
 			x.PrepareAll(func(_ context.Context, found func(string) error) error { return found(repository) }, func(referrers.Progress) {})

@@ -114,7 +114,7 @@ func other(i int) harness.Manifest {
 // that is told of them as a registry tells it, and returns the referrers.
 func (t tree) fill(n, others int) []digest.Digest {
 	t.Helper()
-	x := referrers.New(t.StorageDriver, referrers.Options{})
+	x := newIndex(t.StorageDriver, referrers.Options{})
 	var list []digest.Digest
 	for i := range n {
 		d := t.attach(repository, artifact(i))
@@ -138,7 +138,7 @@ func (t tree) fill(n, others int) []digest.Digest {
 // open makes an index that is closed with the test.
 func open(t testing.TB, driver storagedriver.StorageDriver, options referrers.Options) *referrers.Index {
 	t.Helper()
-	x := referrers.New(driver, options)
+	x := newIndex(driver, options)
 	t.Cleanup(func() { _ = x.Close(context.Background()) })
 	return x
 }
@@ -174,4 +174,10 @@ func expect(t testing.TB, x *referrers.Index, want []digest.Digest) {
 	if got := list(t, x); !slices.Equal(got, want) {
 		t.Errorf("listed are %d: %s\nexpected %d: %s", len(got), got, len(want), want)
 	}
+}
+
+// newIndex is an index of a registry with the extensions of main.
+func newIndex(driver storagedriver.StorageDriver, options referrers.Options) *referrers.Index {
+	options.Types = harness.ManifestTypes()
+	return referrers.New(driver, options)
 }

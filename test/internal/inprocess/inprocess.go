@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/distribution/distribution/v3/configuration"
 	"github.com/distribution/distribution/v3/registry/handlers"
@@ -19,9 +20,9 @@ import (
 
 	"github.com/oras-distribution/registry/extensions/oci"
 	"github.com/oras-distribution/registry/extensions/oras"
-	"github.com/oras-distribution/registry/test/internal/faultdriver"
-	"github.com/oras-distribution/registry/registry"
 	"github.com/oras-distribution/registry/internal/namespace"
+	"github.com/oras-distribution/registry/registry"
+	"github.com/oras-distribution/registry/test/internal/faultdriver"
 	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
@@ -65,11 +66,19 @@ func Start(t testing.TB, driver storagedriver.StorageDriver, options Options) *R
 	if options.CacheSize != 0 {
 		text += fmt.Sprintf("    cachesize: %d\n", options.CacheSize)
 	}
-	handler, closer, err := registry.NewHandler(context.Background(), []byte(text), oras.New(), oci.New())
+	config, err := registry.ParseConfig([]byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return running(t, handler, closer)
+	r, err := registry.New(context.Background(), config, oras.New(), oci.New())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return running(t, r, closer(func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		defer cancel()
+		return r.Shutdown(ctx)
+	}))
 }
 
 // Stock starts the registry of distribution over a driver. It is closed with the
@@ -86,6 +95,9 @@ func Stock(t testing.TB, driver storagedriver.StorageDriver, options Options) *R
 	app := handlers.NewApp(context.Background(), config)
 	return running(t, app, closer(app.Shutdown))
 }
+
+// closeTimeout is how long a registry may take to shut down: as `serve` grants.
+const closeTimeout = 5 * time.Second
 
 type closer func() error
 

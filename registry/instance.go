@@ -5,19 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
+	"strings"
 	"sync"
 
 	"github.com/distribution/distribution/v3"
 	"github.com/distribution/distribution/v3/configuration"
 	stock "github.com/distribution/distribution/v3/registry"
+	"github.com/distribution/distribution/v3/registry/auth"
 	registrymiddleware "github.com/distribution/distribution/v3/registry/middleware/registry"
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 
 	"github.com/oras-distribution/registry/extensions"
-	"github.com/oras-distribution/registry/internal/manifest"
-	"github.com/oras-distribution/registry/internal/referrers"
+	"github.com/oras-distribution/registry/internal/config"
 	"github.com/oras-distribution/registry/internal/namespace"
+	"github.com/oras-distribution/registry/internal/referrers"
+	"github.com/oras-distribution/registry/internal/router"
 )
 
 // This file alone touches the process-wide tables of distribution: its manifest
@@ -60,29 +62,25 @@ func instanceOf(config *configuration.Configuration) *instance {
 
 // instance is what belongs to one running registry.
 type instance struct {
-	config     *configuration.Configuration
-	extensions []extensions.Extension // that are enabled
-	types      []manifest.Artifact    // of all extensions
-	disabled   map[string]string      // those of them that are, by media type
-	options    referrers.Options
+	config     *config.Config
+	extensions *extended
 	index      *referrers.Index
 	namespace  *namespace.Namespace
 }
 
 // install enters the extensions into a configuration: a registry that is made of
 // it afterwards has them.
-func install(config *Configuration, list []extensions.Extension) (*instance, error) {
-	enabled, options, err := configure(config, list)
+func install(config *config.Config, list []extensions.Extension) (*instance, error) {
+	extended, err := extend(config, list)
 	if err != nil {
 		return nil, err
 	}
-	options.Observer = newObserver(config.Stock.HTTP.Debug.Prometheus.Enabled)
-	i := &instance{config: config.Stock, extensions: enabled, options: options}
-	i.types, i.disabled = manifestTypes(list, enabled)
+	extended.index.Observer = newObserver(config.Stock.HTTP.Debug.Prometheus.Enabled)
+	i := &instance{config: config, extensions: extended}
 	if err := register(); err != nil {
 		return nil, err
 	}
-	if err := namespace.RegisterTypes(i.types); err != nil {
+	if err := namespace.RegisterTypes(extended.types.Extra()); err != nil {
 		return nil, err
 	}
 	entry := configuration.Middleware{
@@ -97,46 +95,57 @@ func install(config *Configuration, list []extensions.Extension) (*instance, err
 	return i, nil
 }
 
-// manifestTypes are those of all extensions: what is stored of a type can be pulled
-// even if its extension is disabled. For the media types of those that are,
-// disabled has the key of the configuration that says so.
-func manifestTypes(list, enabled []extensions.Extension) (types []manifest.Artifact, disabled map[string]string) {
-	disabled = map[string]string{}
-	for _, e := range list {
-		typer, ok := e.(extensions.ManifestTyper)
-		if !ok {
-			continue
-		}
-		isEnabled := slices.ContainsFunc(enabled, func(on extensions.Extension) bool { return on.Name() == e.Name() })
-		for _, kind := range typer.ManifestTypes() {
-			types = append(types, kind)
-			if !isEnabled {
-				disabled[kind.MediaType] = "extensions." + e.Name() + ".enabled"
-			}
-		}
-	}
-	return types, disabled
-}
-
 func (i *instance) decorate(inner distribution.Namespace, driver storagedriver.StorageDriver) distribution.Namespace {
-	i.index = referrers.New(driver, i.options)
+	i.index = referrers.New(driver, i.extensions.index)
 	i.namespace = namespace.New(inner, driver, i.index, namespace.Options{
-		Types:         i.types,
-		Disabled:      i.disabled,
-		DeleteEnabled: deleteEnabled(i.config),
-		Proxy:         i.isProxy(),
+		Types:         i.extensions.types,
+		Disabled:      i.extensions.disabled,
+		DeleteEnabled: i.config.DeleteEnabled(),
+		Proxy:         i.config.IsProxy(),
 	})
 	return i.namespace
 }
 
-// isProxy reports whether the registry is a pull-through cache. It then knows no
-// more referrers than it happened to pull, so it serves no listings at all, and
-// clients fall back to the tags of the origin.
-func (i *instance) isProxy() bool { return i.config.Proxy.RemoteURL != "" }
+// handler is the handler of a registry whose own handler is next. A pull-through
+// cache knows no more referrers than it happened to pull, so it serves no listings
+// at all, and clients fall back to the tags of the origin.
+func (i *instance) handler(next http.Handler) http.Handler {
+	for _, e := range i.extensions.enabled {
+		if wrapper, ok := e.(extensions.Wrapper); ok {
+			next = wrapper.Wrap(next)
+		}
+	}
+	next = router.Recovering(router.Guarded(next))
+	if i.config.IsProxy() {
+		return next
+	}
+	http := i.config.Stock.HTTP
+	return router.New(next, i.extensions.routes(i.index), router.Options{
+		Prefix:     http.Prefix,
+		Headers:    http.Headers,
+		AccessLog:  !i.config.Stock.Log.AccessLog.Disabled,
+		Metrics:    http.Debug.Prometheus.Enabled,
+		Controller: i.accessController(),
+	})
+}
+
+// accessController makes a controller like the one that distribution has made
+// of the same configuration by now.
+func (i *instance) accessController() auth.AccessController {
+	kind := i.config.Stock.Auth.Type()
+	if kind == "" || strings.EqualFold(kind, "none") {
+		return nil
+	}
+	controller, err := auth.GetAccessController(kind, i.config.Stock.Auth.Parameters())
+	if err != nil {
+		panic("unable to configure authorization (" + kind + "): " + err.Error()) // caught by New and serve
+	}
+	return controller
+}
 
 // start begins the work in the background.
 func (i *instance) start() {
-	if i.options.Background && !i.isProxy() {
+	if i.extensions.index.Background && !i.config.IsProxy() {
 		i.index.PrepareAll(i.namespace.Enumerate, logProgress)
 	}
 }

@@ -1,4 +1,4 @@
-package registry
+package router
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"github.com/distribution/distribution/v3/registry/api/errcode"
 	"github.com/sirupsen/logrus"
 
-	"github.com/oras-distribution/registry/extensions"
+	"github.com/oras-distribution/registry/internal/listing"
 	"github.com/oras-distribution/registry/internal/referrers"
 )
 
@@ -21,7 +21,7 @@ import (
 // Codes". What it cannot name is logged and answered with 500.
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	var (
-		special  extensions.StatusError
+		special  listing.StatusError
 		coded    errcode.Error
 		codes    errcode.Errors
 		code     errcode.ErrorCode
@@ -76,8 +76,8 @@ func firstLine(err error) string {
 	return line
 }
 
-// recovering answers with 500 where next panics.
-func recovering(next http.Handler) http.Handler {
+// Recovering answers with 500 where next panics.
+func Recovering(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
 			p := recover()

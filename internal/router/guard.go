@@ -1,4 +1,4 @@
-package registry
+package router
 
 import (
 	"net/http"
@@ -9,9 +9,9 @@ import (
 // distribution opens the blob again.
 const maxRanges = 100
 
-// guarded takes from a request what distribution would spend memory, files or
+// Guarded takes from a request what distribution would spend memory, files or
 // time on without bounds.
-func guarded(next http.Handler) http.Handler {
+func Guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// With the parameters of the query in place, nobody looks for others in the
 		// body. Distribution would, before it asks whether the client may push.

@@ -14,12 +14,21 @@ const (
 	orasOK  = `"mediaType":"application/vnd.cncf.oras.artifact.manifest.v1+json"`
 )
 
-var kind = manifest.Artifact{
-	MediaType:         manifest.MediaTypeORASArtifact,
-	MediaTypeOptional: true,
-	SubjectMustExist:  true,
-	CreatedAnnotation: manifest.AnnotationORASCreated,
+const (
+	orasType = "application/vnd.cncf.oras.artifact.manifest.v1+json"
+	ociType  = "application/vnd.oci.artifact.manifest.v1+json"
+)
+
+var kind = manifest.Type{
+	MediaType:            orasType,
+	References:           []string{"blobs[]"},
+	MediaTypeOptional:    true,
+	ArtifactTypeRequired: true,
+	SubjectMustExist:     true,
+	CreatedAnnotation:    manifest.AnnotationORASCreated,
 }
+
+var types = manifest.NewTypes(kind, manifest.Type{MediaType: ociType, References: []string{"blobs[]"}})
 
 func descriptor(digest string) string {
 	return fmt.Sprintf(`{"mediaType":"a/b","digest":%q,"size":3}`, digest)
@@ -76,9 +85,9 @@ func TestArtifactProblems(t *testing.T) {
 	}
 }
 
-// A kind whose bodies must say what they are refuses one that does not.
+// A type whose bodies must say what they are refuses one that does not.
 func TestMediaTypeRequired(t *testing.T) {
-	strict := manifest.Artifact{MediaType: manifest.MediaTypeOCIArtifact}
+	strict := manifest.Type{MediaType: ociType}
 	if _, problems := strict.Parse([]byte(`{"artifactType":"t"}`)); len(problems) != 1 || problems[0].Field != "mediaType" {
 		t.Errorf("problems %v, want mediaType alone", problems)
 	}
@@ -124,12 +133,12 @@ func TestArtifactTypeOfStoredManifests(t *testing.T) {
 		"image without type":  {`{"schemaVersion":2,"config":` + descriptor(aDigest) + `,"layers":[]}`, "application/vnd.oci.image.manifest.v1+json", "a/b"},
 		"image with type":     {`{"schemaVersion":2,"artifactType":"t","config":` + descriptor(aDigest) + `}`, "application/vnd.oci.image.manifest.v1+json", "t"},
 		"index without type":  {`{"schemaVersion":2,"manifests":[]}`, "application/vnd.oci.image.index.v1+json", ""},
-		"artifact of draft.1": {`{"artifactType":"t"}`, manifest.MediaTypeORASArtifact, "t"},
-		"OCI artifact":        {`{"mediaType":"` + manifest.MediaTypeOCIArtifact + `","artifactType":"t"}`, manifest.MediaTypeOCIArtifact, "t"},
+		"artifact of draft.1": {`{"artifactType":"t"}`, orasType, "t"},
+		"OCI artifact":        {`{"mediaType":"` + ociType + `","artifactType":"t"}`, ociType, "t"},
 		"Docker image":        {`{"schemaVersion":2,"mediaType":"` + manifest.MediaTypeDockerManifest + `","config":` + descriptor(aDigest) + `}`, manifest.MediaTypeDockerManifest, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m, err := manifest.Parse([]byte(test.content))
+			m, err := types.Parse([]byte(test.content))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -150,7 +159,7 @@ func FuzzArtifact(f *testing.F) {
 	f.Add([]byte(strings.Repeat(`{"subject":`, 200)))
 	f.Fuzz(func(t *testing.T, content []byte) {
 		accepted, problems := kind.Parse(content)
-		stored, err := manifest.Parse(content)
+		stored, err := types.Parse(content)
 		_, _ = manifest.ParseSubject(content)
 		if len(problems) > 0 {
 			return

@@ -1,4 +1,4 @@
-package extensions
+package listing
 
 import "github.com/distribution/distribution/v3/registry/api/errcode"
 

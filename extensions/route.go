@@ -1,0 +1,59 @@
+package extensions
+
+import (
+	"net/http"
+
+	"github.com/distribution/reference"
+)
+
+// Services is what the registry lends to routes.
+type Services struct {
+	// Referrers answers who refers to a subject.
+	Referrers Lister
+	// Descriptions are those of all extensions.
+	Descriptions []Description
+}
+
+// Route is a route of an extension. The registry gives it what distribution
+// gives its own: http.prefix, access log, panic recovery, health gating,
+// http.headers, metrics, authorization, and the refusal of other methods.
+type Route struct {
+	// Name is that of the route's metrics, in lower case with underscores.
+	Name string
+	// Path is a template: literal text with {name} for the repository and, after
+	// it, at most one {reference}, which is a single segment.
+	Path string
+	// Methods are those that the route answers; none are GET and HEAD. Several routes
+	// may share a path if they differ in their methods.
+	Methods []string
+	// Access is what the client must be allowed to do.
+	Access Access
+	// Serve answers. An error that it returns is written by the caller, so it must
+	// not have written anything then. It is one of distribution's errcode or a
+	// StatusError; any other is answered with 500.
+	Serve func(w http.ResponseWriter, r *http.Request, target Target) error
+	// Forward, where Serve is nil, is the template of the route of distribution's
+	// that answers instead, with all that it does itself.
+	Forward string
+}
+
+// Access is what a client must be allowed to do, in the words of distribution's
+// auth backends.
+type Access string
+
+// The kinds of access. All but AccessCatalog are to the repository in the path; a
+// route without one asks for no more than credentials.
+const (
+	AccessPull    Access = "" // the default
+	AccessPush    Access = "push"
+	AccessDelete  Access = "delete"
+	AccessCatalog Access = "catalog"
+)
+
+// Target is what a request path names.
+type Target struct {
+	// Repository is valid, or nil for a route that names none.
+	Repository reference.Named
+	// Reference is the text for {reference}, as it stands in the path.
+	Reference string
+}

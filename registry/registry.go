@@ -1,0 +1,72 @@
+// Package registry is the registry binary without its list of drivers and
+// extensions: a registry as a value, and the commands.
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/distribution/distribution/v3/registry/handlers"
+
+	"github.com/oras-distribution/registry/extensions"
+	"github.com/oras-distribution/registry/internal/config"
+)
+
+// Config is a configuration: distribution's own, and the section `extensions:`.
+type Config = config.Config
+
+// ParseConfig reads the text of a configuration file and the REGISTRY_* variables
+// of the environment.
+func ParseConfig(file []byte) (*Config, error) { return config.Parse(file) }
+
+// Registry is a whole registry as a handler: what `registry serve` serves, without
+// listener, log settings and tracing.
+type Registry struct {
+	handler  http.Handler
+	instance *instance
+	app      *handlers.App
+	cancel   context.CancelFunc
+}
+
+// New makes a registry of a configuration, which must not be used for another one,
+// and of the extensions in the order in which they stand. It begins its work in
+// the background, which ends with Shutdown or when New fails. The storage drivers
+// and auth backends that the configuration names have to be linked into the
+// program.
+func New(ctx context.Context, config *Config, list ...extensions.Extension) (r *Registry, err error) {
+	i, err := install(config, list)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer func() {
+		if p := recover(); p != nil { // distribution panics over some mistakes
+			err = fmt.Errorf("%v", p)
+		}
+		if err != nil {
+			cancel()
+			err = errors.Join(err, i.close(context.WithoutCancel(ctx)))
+		}
+	}()
+	app := handlers.NewApp(ctx, config.Stock)
+	r = &Registry{instance: i, app: app, cancel: cancel, handler: i.handler(app)}
+	i.start()
+	return r, nil
+}
+
+// ServeHTTP implements http.Handler. No panic crosses it but http.ErrAbortHandler.
+func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) { r.handler.ServeHTTP(w, req) }
+
+// Shutdown ends the work in the background and writes what is left to write.
+// Requests should have ended before. Storage operations that hang are given up
+// when ctx ends.
+func (r *Registry) Shutdown(ctx context.Context) error {
+	defer r.cancel()
+	err := r.instance.close(ctx)
+	if appErr := r.app.Shutdown(); appErr != nil {
+		err = errors.Join(err, fmt.Errorf("shutting down: %w", appErr))
+	}
+	return err
+}
