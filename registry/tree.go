@@ -108,21 +108,26 @@ func (t *storageTree) roots(ctx context.Context, repository distribution.Reposit
 }
 
 func (t *storageTree) root(ctx context.Context, repository string, d digest.Digest, ref string) (*tree.Node, error) {
-	if _, err := t.driver.Stat(ctx, layout.RevisionLink(repository, d)); err != nil {
-		return nil, fmt.Errorf("%s: manifest %s is not in the repository: %w", ref, d, err)
-	}
-	content, err := t.driver.GetContent(ctx, layout.BlobData(d))
+	there, err := t.index.HasRevision(ctx, repository, d)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", ref, err)
 	}
-	m, err := t.types.Parse(content)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", ref, err)
+	if !there {
+		return nil, fmt.Errorf("%s: manifest %s is not in the repository", ref, d)
 	}
-	return &tree.Node{
-		Reference: ref, MediaType: m.MediaType, Digest: d, Size: int64(len(content)),
-		ArtifactType: m.ArtifactType, Referrers: []*tree.Node{},
-	}, nil
+	root := &tree.Node{Reference: ref, Digest: d, Referrers: []*tree.Node{}}
+	err = layout.NewReader(t.driver, 1).Manifest(ctx, d, func(content []byte) error {
+		m, err := t.types.Parse(content)
+		if err != nil {
+			return err
+		}
+		root.MediaType, root.ArtifactType, root.Size = m.MediaType, m.ArtifactType, int64(len(content))
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: manifest %s: %w", ref, d, err)
+	}
+	return root, nil
 }
 
 func (t *storageTree) attach(ctx context.Context, repository string, parent *tree.Node, seen map[digest.Digest]bool) error {

@@ -1,5 +1,5 @@
 // Package layout names the places in the storage tree that this project reads
-// or writes beside distribution's own code. It holds no I/O and no state.
+// or writes beside distribution's own code, and reads manifests and links there.
 //
 // Below the root of a storage driver:
 //

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/distribution/distribution/v3"
 	"github.com/distribution/distribution/v3/manifest/ocischema"
 	"github.com/distribution/distribution/v3/registry/api/errcode"
-	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/sirupsen/logrus"
@@ -53,19 +53,23 @@ func (m *manifests) Get(ctx context.Context, d digest.Digest, options ...distrib
 	case !there:
 		return nil, distribution.ErrManifestUnknownRevision{Name: m.name, Revision: d}
 	}
-	content, readErr := m.ns.driver.GetContent(ctx, layout.BlobData(d))
+	var artifact *Artifact
+	readErr := m.ns.reader.Manifest(ctx, d, func(content []byte) error {
+		parsed, parseErr := m.ns.options.Types.Parse(content)
+		if parseErr != nil {
+			return err
+		}
+		kind, ok := m.ns.options.Types.ExtraOf(parsed.MediaType)
+		if !ok {
+			return err
+		}
+		artifact = &Artifact{kind: kind, content: slices.Clone(content), parsed: parsed}
+		return nil
+	})
 	if readErr != nil {
 		return nil, readErr
 	}
-	parsed, parseErr := m.ns.options.Types.Parse(content)
-	if parseErr != nil {
-		return nil, err
-	}
-	kind, ok := m.ns.options.Types.ExtraOf(parsed.MediaType)
-	if !ok {
-		return nil, err
-	}
-	return &Artifact{kind: kind, content: content, parsed: parsed}, nil
+	return artifact, nil
 }
 
 // Put implements distribution.ManifestService. When it returns without error,
@@ -131,7 +135,7 @@ func (m *manifests) putReferrer(ctx context.Context, pushed distribution.Manifes
 // link links a stored manifest to its subject, and says so to whoever answers.
 func (m *manifests) link(ctx context.Context, d digest.Digest, pushed distribution.Manifest, subject digest.Digest) error {
 	err := m.ns.index.Add(ctx, m.name, subject, d)
-	if deleted := (referrers.ErrDeleted{}); errors.As(err, &deleted) {
+	if deleted := (referrers.DeletedError{}); errors.As(err, &deleted) {
 		return errcode.ErrorCodeUnavailable.WithDetail(deleted.Error())
 	}
 	if err != nil {
@@ -162,7 +166,7 @@ func (m *manifests) putArtifact(ctx context.Context, a *Artifact) (digest.Digest
 	}
 	d := digest.FromBytes(a.content)
 	switch info, err := m.ns.driver.Stat(ctx, layout.BlobData(d)); {
-	case isNotFound(err), err == nil && info.Size() != int64(len(a.content)):
+	case layout.IsNotFound(err), err == nil && info.Size() != int64(len(a.content)):
 		if err := m.ns.driver.PutContent(ctx, layout.BlobData(d), a.content); err != nil {
 			return "", fmt.Errorf("storing manifest %s: %w", d, err)
 		}
@@ -246,21 +250,31 @@ func (m *manifests) Delete(ctx context.Context, d digest.Digest) error {
 	if !m.ns.options.DeleteEnabled {
 		return distribution.ErrUnsupported
 	}
-	var subject digest.Digest
-	switch content, err := m.ns.driver.GetContent(ctx, layout.BlobData(d)); {
-	case err == nil:
-		if parsed, err := m.ns.options.Types.Parse(content); err == nil && parsed.Subject != nil {
-			subject = parsed.Subject.Digest
-		}
-	case !isNotFound(err):
-		return fmt.Errorf("reading manifest %s of %s: %w", d, m.name, err)
+	subject, err := m.subjectOf(ctx, d)
+	if err != nil {
+		return fmt.Errorf("deleting a manifest of %s: %w", m.name, err)
 	}
-	err := m.ns.index.Delete(ctx, m.name, d, subject, func() error { return m.deleteRevision(ctx, d) })
+	err = m.ns.index.Delete(ctx, m.name, d, subject, func() error { return m.deleteRevision(ctx, d) })
 	if err != nil && !errors.Is(err, distribution.ErrBlobUnknown) && !errors.Is(err, distribution.ErrUnsupported) {
 		// Distribution's handler answers 500 and does not say why.
 		logrus.WithFields(logrus.Fields{"vars.name": m.name, "vars.reference": d}).Errorf("deleting a manifest: %v", err)
 	}
 	return err
+}
+
+// subjectOf is the subject that a stored manifest names, empty if it names none or
+// cannot be read.
+func (m *manifests) subjectOf(ctx context.Context, d digest.Digest) (subject digest.Digest, err error) {
+	err = m.ns.reader.Manifest(ctx, d, func(content []byte) error {
+		if parsed, err := m.ns.options.Types.Describe(content); err == nil && parsed.Subject != nil {
+			subject = parsed.Subject.Digest
+		}
+		return nil
+	})
+	if layout.IsBroken(err) {
+		err = nil
+	}
+	return subject, err
 }
 
 // deleteAttempts is how often a delete is tried that another replica gets in the
@@ -277,7 +291,7 @@ func (m *manifests) deleteRevision(ctx context.Context, d digest.Digest) error {
 		switch {
 		case err == nil || errors.Is(err, distribution.ErrBlobUnknown):
 			return err
-		case isNotFound(err):
+		case layout.IsNotFound(err):
 			return distribution.ErrBlobUnknown
 		}
 		there, statErr := m.ns.index.HasRevision(ctx, m.name, d)
@@ -306,8 +320,4 @@ func invalid(problems manifest.Problems) error {
 		})
 	}
 	return code.WithDetail([]manifest.Problem(problems))
-}
-
-func isNotFound(err error) bool {
-	return errors.As(err, new(storagedriver.PathNotFoundError))
 }

@@ -11,6 +11,7 @@ import (
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/distribution/reference"
 
+	"github.com/oras-distribution/registry/internal/layout"
 	"github.com/oras-distribution/registry/internal/manifest"
 	"github.com/oras-distribution/registry/internal/referrers"
 )
@@ -33,13 +34,19 @@ type Options struct {
 type Namespace struct {
 	distribution.Namespace
 	driver  storagedriver.StorageDriver
+	reader  *layout.Reader
 	index   *referrers.Index
 	options Options
 }
 
+// readsAtOnce is how many artifact manifests are in memory at once.
+const readsAtOnce = 64
+
 // New decorates inner, whose storage driver is driver.
 func New(inner distribution.Namespace, driver storagedriver.StorageDriver, index *referrers.Index, options Options) *Namespace {
-	return &Namespace{Namespace: inner, driver: driver, index: index, options: options}
+	return &Namespace{
+		Namespace: inner, driver: driver, reader: layout.NewReader(driver, readsAtOnce), index: index, options: options,
+	}
 }
 
 // Repository implements distribution.Namespace.

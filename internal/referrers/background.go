@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/oras-distribution/registry/internal/layout"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -76,7 +77,7 @@ func (x *Index) prepareOnce(enumerate func(context.Context, func(string) error) 
 		return ctx.Err()
 	})
 	_ = group.Wait()
-	if isNotFound(err) {
+	if layout.IsNotFound(err) {
 		err = nil // nothing is stored yet
 	}
 	if p := failed.Load(); p != nil {

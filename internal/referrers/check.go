@@ -134,7 +134,7 @@ func (v *verifier) walk(ctx context.Context) error {
 // list lists a folder. A file in its place is a fault.
 func (v *verifier) list(ctx context.Context, folder string) ([]string, error) {
 	paths, err := v.index.driver.List(ctx, folder)
-	if err == nil || isNotFound(err) {
+	if err == nil || layout.IsNotFound(err) {
 		return paths, nil
 	}
 	if info, statErr := v.index.driver.Stat(ctx, folder); statErr == nil && !info.IsDir() {
@@ -158,7 +158,7 @@ func (v *verifier) read(ctx context.Context, folder string) error {
 		return nil
 	}
 	content, err := v.index.driver.GetContent(ctx, file)
-	if err != nil && !isNotFound(err) {
+	if err != nil && !layout.IsNotFound(err) {
 		return fmt.Errorf("reading %s: %w", file, err)
 	}
 	there := v.scan.present[referrer]
@@ -188,7 +188,7 @@ func (v *verifier) read(ctx context.Context, folder string) error {
 func (v *verifier) dangling(ctx context.Context, folder string) error {
 	_, err := v.index.driver.Stat(ctx, folder)
 	switch {
-	case isNotFound(err):
+	case layout.IsNotFound(err):
 		return nil
 	case err != nil:
 		return fmt.Errorf("asking for %s: %w", folder, err)
@@ -220,7 +220,7 @@ func (v *verifier) repair(ctx context.Context, f *Fault) (err error) {
 		}
 	case f.Kind == FaultMalformed:
 		err = x.driver.Delete(ctx, f.Path)
-		if isNotFound(err) {
+		if layout.IsNotFound(err) {
 			err = nil
 		}
 		f.Repaired = err == nil

@@ -63,7 +63,7 @@ func (x *Index) readFacts(ctx context.Context, repository string) (facts, error)
 	switch {
 	case err == nil:
 		f = parseFacts(repository, x.types, string(file))
-	case !isNotFound(err):
+	case !layout.IsNotFound(err):
 		return nil, fmt.Errorf("reading what is known of the manifests of %s: %w", repository, err)
 	}
 	maps.Copy(f, x.notes.of(repository))

@@ -30,6 +30,7 @@ import (
 	"github.com/maypok86/otter/v2"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/oras-distribution/registry/internal/layout"
 	"github.com/oras-distribution/registry/internal/manifest"
 )
 
@@ -88,8 +89,7 @@ type Index struct {
 	facts    *otter.Cache[digest.Digest, *Referrer] // read by a scan or pushed, and about to be listed
 	ready    readiness
 	notes    notes
-	reads    chan struct{} // slots for manifests that are being read
-	large    chan struct{} // slots for those of more than smallManifest bytes
+	reader   *layout.Reader
 	listings flights[setKey, *Set]
 	scans    flights[string, ScanResult]
 
@@ -103,15 +103,15 @@ type setKey struct {
 	subject    digest.Digest
 }
 
-// ErrNotReady is returned for a repository whose manifests have not all been
+// NotReadyError is returned for a repository whose manifests have not all been
 // read yet. The work goes on; asking again after RetryAfter is worth while.
-type ErrNotReady struct {
+type NotReadyError struct {
 	Repository string
 	RetryAfter time.Duration
 }
 
 // Error implements error.
-func (e ErrNotReady) Error() string {
+func (e NotReadyError) Error() string {
 	return fmt.Sprintf("repository %s is being indexed", e.Repository)
 }
 
@@ -126,7 +126,7 @@ func New(driver storagedriver.StorageDriver, options Options) *Index {
 	}
 	x := &Index{
 		driver: driver, options: options, types: options.Types.Fingerprint(),
-		reads: make(chan struct{}, 4*DefaultConcurrency), large: make(chan struct{}, 2),
+		reader: layout.NewReader(driver, 4*DefaultConcurrency),
 	}
 	x.ctx, x.cancel = context.WithCancel(context.Background())
 	x.scans.detached = true
@@ -170,11 +170,6 @@ func (x *Index) Close(ctx context.Context) error {
 func (x *Index) Forget(repository string) {
 	x.ready.forget(repository)
 	x.notes.forget(repository)
-}
-
-// isNotFound reports whether a storage driver says that a path is not there.
-func isNotFound(err error) bool {
-	return errors.As(err, new(storagedriver.PathNotFoundError))
 }
 
 func setDefault[T comparable](value *T, byDefault T) {

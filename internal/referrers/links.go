@@ -30,7 +30,7 @@ func (x *Index) Add(ctx context.Context, repository string, subject, referrer di
 		return x.withdraw(ctx, repository, subject, referrer)
 	})
 	if checkErr == nil && !there {
-		return ErrDeleted{Repository: repository, Manifest: referrer}
+		return DeletedError{Repository: repository, Manifest: referrer}
 	}
 	return errors.Join(err, checkErr)
 }
@@ -39,20 +39,20 @@ func (x *Index) Add(ctx context.Context, repository string, subject, referrer di
 // whether the manifest is still there.
 func (x *Index) restore(ctx context.Context, repository string, subject, referrer digest.Digest) (bool, error) {
 	err := x.Add(ctx, repository, subject, referrer)
-	if errors.As(err, new(ErrDeleted)) {
+	if errors.As(err, new(DeletedError)) {
 		return false, nil
 	}
 	return err == nil, err
 }
 
-// ErrDeleted is returned by Add for a manifest that is not in the repository.
-type ErrDeleted struct {
+// DeletedError is returned by Add for a manifest that is not in the repository.
+type DeletedError struct {
 	Repository string
 	Manifest   digest.Digest
 }
 
 // Error implements error.
-func (e ErrDeleted) Error() string {
+func (e DeletedError) Error() string {
 	return fmt.Sprintf("manifest %s was deleted from %s while it was being pushed", e.Manifest, e.Repository)
 }
 
@@ -120,12 +120,12 @@ func (x *Index) remove(ctx context.Context, repository string, subject, referrer
 	var err error
 	for range attempts { // a file may be made in the folder while it is emptied
 		err = x.driver.Delete(ctx, layout.Referrer(repository, subject, referrer))
-		if err == nil || isNotFound(err) {
+		if err == nil || layout.IsNotFound(err) {
 			return nil
 		}
 		// Not every driver says in the same way that something is not there.
 		_, statErr := x.driver.Stat(ctx, layout.Referrer(repository, subject, referrer))
-		if isNotFound(statErr) {
+		if layout.IsNotFound(statErr) {
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -186,23 +186,10 @@ func (x *Index) reinstate(ctx context.Context, repository string, subject, manif
 // HasRevision reports whether a manifest is in the repository, whatever a
 // descriptor cache says. It costs one storage operation.
 func (x *Index) HasRevision(ctx context.Context, repository string, manifest digest.Digest) (bool, error) {
-	return x.holds(ctx, layout.RevisionLink(repository, manifest), manifest)
+	return x.reader.Holds(ctx, layout.RevisionLink(repository, manifest), manifest)
 }
 
 // hasLink reports whether the referrer is linked to the subject.
 func (x *Index) hasLink(ctx context.Context, repository string, subject, referrer digest.Digest) (bool, error) {
-	return x.holds(ctx, layout.ReferrerLink(repository, subject, referrer), referrer)
-}
-
-// holds reports whether a file is there whose content is the digest. A file of
-// another length was not written to its end.
-func (x *Index) holds(ctx context.Context, file string, d digest.Digest) (bool, error) {
-	info, err := x.driver.Stat(ctx, file)
-	switch {
-	case isNotFound(err):
-		return false, nil
-	case err != nil:
-		return false, fmt.Errorf("looking for %s: %w", file, err)
-	}
-	return info.Size() == int64(len(d)), nil
+	return x.reader.Holds(ctx, layout.ReferrerLink(repository, subject, referrer), referrer)
 }

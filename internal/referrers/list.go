@@ -18,7 +18,7 @@ import (
 // Referrers returns the manifests of the repository that refer to subject. A
 // subject or repository that is not there has none. The set holds every
 // referrer that was acknowledged before the call, and none that cannot be pulled;
-// what cannot be known for certain is an error, or ErrNotReady.
+// what cannot be known for certain is an error, or NotReadyError.
 //
 // It costs one storage operation where this process has listed the subject
 // before and nothing has changed. Otherwise each manifest that it has not seen
@@ -82,7 +82,7 @@ func (l *lookup) ask(ctx context.Context) error {
 // have digests of the canonical algorithm.
 func (l *lookup) list(ctx context.Context) (err error) {
 	l.links, err = l.index.driver.List(ctx, layout.Referrers(l.key.repository, l.key.subject, digest.Canonical))
-	if err != nil && !isNotFound(err) {
+	if err != nil && !layout.IsNotFound(err) {
 		return fmt.Errorf("listing the referrers of %s in %s: %w", l.key.subject, l.key.repository, err)
 	}
 	return nil
@@ -203,7 +203,7 @@ func (l *lookup) inspect(ctx context.Context, d digest.Digest, before entry) (en
 	}
 	r, err := l.description(ctx, d)
 	switch {
-	case isBroken(err):
+	case layout.IsBroken(err):
 		return absent(err, false)
 	case errors.As(err, new(*unreadableError)):
 		return absent(err, true)
@@ -244,8 +244,8 @@ func (l *lookup) entry(ctx context.Context, fact *Referrer) (entry, error) {
 	}
 	if !r.dated() {
 		pushed, err := l.pushed(ctx, r.Digest)
-		if isNotFound(err) { // it was removed this moment
-			return entry{absence: &absence{r.Digest, errNoContent, false}}, nil
+		if layout.IsNotFound(err) { // it was removed this moment
+			return entry{absence: &absence{r.Digest, layout.ErrNoContent, false}}, nil
 		}
 		if err != nil {
 			return entry{}, err

@@ -1,18 +1,14 @@
 package referrers
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"time"
 	"unique"
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/oras-distribution/registry/internal/layout"
 	"github.com/oras-distribution/registry/internal/manifest"
 )
 
@@ -61,16 +57,7 @@ func (r *Referrer) dated() bool { return !r.OCICreated.IsZero() || !r.TypeCreate
 // Abridged reports whether the annotations have to be read: see Set.Annotated.
 func (r *Referrer) Abridged() bool { return r.Annotations == nil && r.AnnotationsSize > 0 }
 
-// What is wrong with a manifest that cannot be pulled.
-var (
-	errNoRevision = errors.New("the manifest is not in the repository")
-	errNoContent  = errors.New("the manifest's bytes are not in the storage")
-	errCorrupt    = errors.New("the manifest's bytes do not have its digest")
-)
-
-// isBroken reports whether an error is about the manifest, and not about the
-// storage that it was read from.
-func isBroken(err error) bool { return errors.Is(err, errNoContent) || errors.Is(err, errCorrupt) }
+var errNoRevision = errors.New("the manifest is not in the repository")
 
 // describe reads a Referrer from a manifest's bytes. An error is final, for the
 // bytes cannot change.
@@ -112,52 +99,9 @@ func annotationsOf(m *manifest.Manifest) (json.RawMessage, error) {
 // intern gives texts that many manifests share one place in memory.
 func intern(text string) string { return unique.Make(text).Value() }
 
-// smallManifest is how many bytes of a manifest are read before it has to wait
-// for one of the few slots for large ones.
-const smallManifest = 128 << 10
-
-// read hands the bytes of a manifest to use, having checked that they have its
-// digest. How many of them are in memory at once is bounded for the whole Index.
-func (x *Index) read(ctx context.Context, d digest.Digest, use func(content []byte) error) error {
-	release, err := acquire(ctx, x.reads)
-	if err != nil {
-		return err
-	}
-	defer release()
-	reader, err := x.driver.Reader(ctx, layout.BlobData(d), 0)
-	switch {
-	case isNotFound(err):
-		return errNoContent
-	case err != nil:
-		return fmt.Errorf("reading manifest %s: %w", d, err)
-	}
-	defer func() { _ = reader.Close() }()
-	content, err := io.ReadAll(io.LimitReader(reader, smallManifest))
-	if err == nil && len(content) == smallManifest {
-		release, err := acquire(ctx, x.large)
-		if err != nil {
-			return err
-		}
-		defer release()
-		all := bytes.NewBuffer(make([]byte, 0, manifest.MaxSize+bytes.MinRead))
-		all.Write(content)
-		if _, err := io.Copy(all, io.LimitReader(reader, manifest.MaxSize-smallManifest+1)); err != nil { // one more is too many
-			return fmt.Errorf("reading manifest %s: %w", d, err)
-		}
-		content = all.Bytes()
-	}
-	switch {
-	case err != nil:
-		return fmt.Errorf("reading manifest %s: %w", d, err)
-	case d.Algorithm().FromBytes(content) != d:
-		return errCorrupt
-	}
-	return use(content)
-}
-
 // describe reads a Referrer from the bytes of a manifest in the storage.
 func (x *Index) describe(ctx context.Context, d digest.Digest) (r *Referrer, err error) {
-	err = x.read(ctx, d, func(content []byte) (err error) {
+	err = x.reader.Manifest(ctx, d, func(content []byte) (err error) {
 		if r, err = describe(x.options.Types, d, content); err != nil {
 			return &unreadableError{err}
 		}
@@ -168,12 +112,3 @@ func (x *Index) describe(ctx context.Context, d digest.Digest) (r *Referrer, err
 
 // unreadableError is what is wrong with bytes that have their digest.
 type unreadableError struct{ error }
-
-func acquire(ctx context.Context, slots chan struct{}) (release func(), err error) {
-	select {
-	case slots <- struct{}{}:
-		return func() { <-slots }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}

@@ -31,14 +31,14 @@ type ScanResult struct {
 // scan has come, so that one that is killed goes on from there.
 const partialAfter = 5_000
 
-// prepare waits until the repository is ready, or answers ErrNotReady when that
+// prepare waits until the repository is ready, or answers NotReadyError when that
 // takes too long.
 func (x *Index) prepare(ctx context.Context, repository string) error {
 	waitCtx, cancel := context.WithTimeout(ctx, x.options.Wait)
 	defer cancel()
 	_, err := x.makeReady(waitCtx, repository)
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-		return ErrNotReady{Repository: repository, RetryAfter: max(x.options.Wait, time.Second)}
+		return NotReadyError{Repository: repository, RetryAfter: max(x.options.Wait, time.Second)}
 	}
 	return err
 }
@@ -164,7 +164,7 @@ func (s *scanner) ask(ctx context.Context) error {
 // folders that a delete has left empty.
 func (x *Index) revisions(ctx context.Context, repository string) (map[digest.Digest]bool, error) {
 	paths, err := x.driver.List(ctx, layout.Revisions(repository)+"/"+digest.Canonical.String())
-	if err != nil && !isNotFound(err) {
+	if err != nil && !layout.IsNotFound(err) {
 		return nil, fmt.Errorf("listing the manifests of %s: %w", repository, err)
 	}
 	present := make(map[digest.Digest]bool, len(paths))
@@ -210,7 +210,7 @@ func (s *scanner) read(ctx context.Context, d digest.Digest) error {
 	defer s.step()
 	r, err := x.describe(ctx, d)
 	switch {
-	case isBroken(err):
+	case layout.IsBroken(err):
 		return s.broken(ctx, d, err)
 	case errors.As(err, new(*unreadableError)):
 		s.skip(d, err)
@@ -293,11 +293,11 @@ func (s *scanner) isMissing(ctx context.Context, p pair) (bool, error) {
 
 // parse reads a manifest with its references; nil for what is none.
 func (x *Index) parse(ctx context.Context, d digest.Digest) (m *manifest.Manifest, err error) {
-	err = x.read(ctx, d, func(content []byte) error {
+	err = x.reader.Manifest(ctx, d, func(content []byte) error {
 		m, _ = x.options.Types.Parse(content) // nil is the answer
 		return nil
 	})
-	if isBroken(err) {
+	if layout.IsBroken(err) {
 		return nil, nil
 	}
 	return m, err

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/opencontainers/go-digest"
+	"github.com/oras-distribution/registry/internal/layout"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -182,7 +183,7 @@ func (s *Set) Annotated(ctx context.Context, list []*Referrer) ([]*Referrer, err
 			continue
 		}
 		group.Go(func() error {
-			err := s.index.read(ctx, r.Digest, func(content []byte) error {
+			err := s.index.reader.Manifest(ctx, r.Digest, func(content []byte) error {
 				m, err := s.index.options.Types.Describe(content)
 				if err != nil {
 					return err
@@ -192,7 +193,7 @@ func (s *Set) Annotated(ctx context.Context, list []*Referrer) ([]*Referrer, err
 				full[i] = &annotated
 				return err
 			})
-			if isBroken(err) {
+			if layout.IsBroken(err) {
 				return nil
 			}
 			return err

@@ -59,7 +59,7 @@ func parseSummary(types string, file []byte) map[digest.Digest]*Referrer {
 func (x *Index) readSummary(ctx context.Context, key setKey) (map[digest.Digest]*Referrer, error) {
 	file, err := x.driver.GetContent(ctx, layout.DerivedSubject(key.repository, key.subject))
 	switch {
-	case isNotFound(err):
+	case layout.IsNotFound(err):
 		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("reading the summary of %s in %s: %w", key.subject, key.repository, err)

@@ -22,7 +22,7 @@ var referrersTag = regexp.MustCompile(`^(sha256|sha384|sha512)-([0-9a-f]{64,128}
 // the Referrers API").
 func (s *scanner) readTags(ctx context.Context) error {
 	paths, err := s.index.driver.List(ctx, layout.Tags(s.repository))
-	if err != nil && !isNotFound(err) {
+	if err != nil && !layout.IsNotFound(err) {
 		return fmt.Errorf("listing the tags of %s: %w", s.repository, err)
 	}
 	for _, p := range paths {
@@ -48,7 +48,7 @@ func (s *scanner) readTags(ctx context.Context) error {
 func (s *scanner) readTag(ctx context.Context, tag string, subject digest.Digest) error {
 	x := s.index
 	current, err := x.driver.GetContent(ctx, layout.TagCurrent(s.repository, tag))
-	if isNotFound(err) {
+	if layout.IsNotFound(err) {
 		return nil
 	}
 	if err != nil {

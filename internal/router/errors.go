@@ -25,7 +25,7 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 		coded    errcode.Error
 		codes    errcode.Errors
 		code     errcode.ErrorCode
-		notReady referrers.ErrNotReady
+		notReady referrers.NotReadyError
 		unknown  distribution.ErrManifestUnknownRevision
 	)
 	switch {

@@ -113,7 +113,7 @@ func TestNotReady(t *testing.T) {
 	const asked = 50
 	for range asked {
 		set, err := x.Referrers(t.Context(), repository, subject.Digest)
-		var notReady referrers.ErrNotReady
+		var notReady referrers.NotReadyError
 		if !errors.As(err, &notReady) {
 			t.Fatalf("answered %v, %v", set, err)
 		}
