@@ -10,7 +10,7 @@ import (
 type Services struct {
 	// Referrers answers who refers to a subject.
 	Referrers Lister
-	// Descriptions are those of all extensions.
+	// Descriptions are what all extensions say of themselves.
 	Descriptions []Description
 }
 
@@ -18,7 +18,7 @@ type Services struct {
 // gives its own: http.prefix, access log, panic recovery, health gating,
 // http.headers, metrics, authorization, and the refusal of other methods.
 type Route struct {
-	// Name is that of the route's metrics, in lower case with underscores.
+	// Name stands in the names of the route's metrics: lower case, with underscores.
 	Name string
 	// Path is a template: literal text with {name} for the repository and, after
 	// it, at most one {reference}, which is a single segment.

@@ -15,7 +15,9 @@ import (
 )
 
 // Extension implements extensions.Extension.
-type Extension struct{}
+type Extension struct {
+	orasArtifacts bool // are listed as well
+}
 
 // New makes the extension.
 func New() *Extension { return &Extension{} }
@@ -25,9 +27,10 @@ func (*Extension) Name() string { return "oci" }
 
 // Configure implements extensions.Configurer. It takes the form
 // that the ORAS project's fork used, `ext: [discover]`.
-func (*Extension) Configure(section extensions.Section) error {
+func (e *Extension) Configure(section extensions.Section) error {
 	var keys struct {
-		Ext []string `yaml:"ext"`
+		Ext           []string `yaml:"ext"`
+		ORASArtifacts bool     `yaml:"orasartifacts"`
 	}
 	if err := section.Decode(&keys); err != nil {
 		return err
@@ -37,6 +40,7 @@ func (*Extension) Configure(section extensions.Section) error {
 			return section.Errorf(fmt.Sprintf("ext[%d]", i), "%q is unknown; known: discover", text)
 		}
 	}
+	e.orasArtifacts = keys.ORASArtifacts
 	return nil
 }
 
@@ -46,7 +50,8 @@ func (*Extension) ManifestTypes() []extensions.ManifestType {
 }
 
 // Routes implements extensions.Router.
-func (*Extension) Routes(services extensions.Services) []extensions.Route {
+func (e *Extension) Routes(services extensions.Services) []extensions.Route {
+	view := e.view()
 	discovery := serveDiscovery(services.Descriptions)
 	return []extensions.Route{
 		{
@@ -71,23 +76,30 @@ func (*Extension) Descriptions() []extensions.Description {
 	}}
 }
 
+// orasArtifact is the media type of ORAS artifact manifests. Clients of today
+// follow every entry of this listing, and fail on a type that they do not know.
+const orasArtifact = "application/vnd.cncf.oras.artifact.manifest.v1+json"
+
 // view is the listing of distribution-spec v1.1, "Listing Referrers": an image
 // index, the oldest first, because cosign takes the last entry for the newest.
-var view = extensions.Listing{
-	Name:        "oci",
-	ContentType: v1.MediaTypeImageIndex,
-	Head:        `{"schemaVersion":2,"mediaType":"` + v1.MediaTypeImageIndex + `","manifests":[`,
-	Tail:        "]}",
-	Position: func(r *extensions.Referrer) extensions.Position {
-		switch {
-		case !r.OCICreated.IsZero():
-			return extensions.OldestFirst(r.OCICreated)
-		case !r.TypeCreated.IsZero():
-			return extensions.OldestFirst(r.TypeCreated)
-		}
-		return extensions.OldestFirst(r.Pushed)
-	},
-	Filtered: http.Header{"OCI-Filters-Applied": {"artifactType"}},
+func (e *Extension) view() extensions.Listing {
+	return extensions.Listing{
+		Name:        "oci",
+		ContentType: v1.MediaTypeImageIndex,
+		Head:        `{"schemaVersion":2,"mediaType":"` + v1.MediaTypeImageIndex + `","manifests":[`,
+		Tail:        "]}",
+		Includes:    func(r *extensions.Referrer) bool { return e.orasArtifacts || r.MediaType != orasArtifact },
+		Position: func(r *extensions.Referrer) extensions.Position {
+			switch {
+			case !r.OCICreated.IsZero():
+				return extensions.OldestFirst(r.OCICreated)
+			case !r.TypeCreated.IsZero():
+				return extensions.OldestFirst(r.TypeCreated)
+			}
+			return extensions.OldestFirst(r.Pushed)
+		},
+		Filtered: http.Header{"OCI-Filters-Applied": {"artifactType"}},
+	}
 }
 
 func serveDiscovery(descriptions []extensions.Description) func(http.ResponseWriter, *http.Request, extensions.Target) error {

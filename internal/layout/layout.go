@@ -139,7 +139,7 @@ func under(folder string, d digest.Digest) string {
 }
 
 // ParseReferrer reads subject and referrer back from the path of a link below
-// Subjects(name). It reports whether the path is that of a well-formed link.
+// Subjects(name). It reports whether the path belongs to a well-formed link.
 func ParseReferrer(name, file string) (subject, referrer digest.Digest, ok bool) {
 	rest, found := strings.CutPrefix(file, Subjects(name)+"/")
 	parts := strings.Split(rest, "/")

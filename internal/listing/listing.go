@@ -33,7 +33,8 @@ type Lister interface {
 type View struct {
 	// Name tells views apart; it must not be empty.
 	Name string
-	// ContentType is that of the body: Head, the entries with commas, Tail.
+	// ContentType is the type of the body, which is Head, the entries with commas,
+	// and Tail.
 	ContentType, Head, Tail string
 	// Includes reports whether the API lists the referrer at all.
 	Includes func(*referrers.Referrer) bool
@@ -160,9 +161,9 @@ func (v *View) makePage(ctx context.Context, set *referrers.Set, list []placed, 
 	return p, nil
 }
 
-// fill chooses the referrers on a page and renders them, up to the tail. Those of
-// which the annotations have to be read are rendered without, and the page is
-// abridged.
+// fill chooses the referrers on a page and renders them, up to the tail. A referrer
+// whose annotations have to be read first is rendered without them, and then the
+// page is abridged.
 func (v *View) fill(list []placed, q query, p *page) (body []byte, chosen []*referrers.Referrer, abridged bool) {
 	if q.after != nil {
 		i, found := slices.BinarySearchFunc(list, *q.after, placed.compare)

@@ -1,5 +1,5 @@
 // Package manifest is the vocabulary of the manifests that the registry knows:
-// what kind one is, what it refers to, and which subject it is attached to, all
+// which type one has, what it refers to, and which subject it is attached to, all
 // read from its own bytes.
 package manifest
 
@@ -26,15 +26,12 @@ const (
 	AnnotationOCICreated  = v1.AnnotationCreated
 )
 
-// MaxSize is the largest manifest that distribution accepts, in bytes.
-const MaxSize = 4 << 20
-
 // Manifest is what the registry needs to know of a manifest.
 type Manifest struct {
 	// MediaType is the one in the body, or the one that the body is seen to have.
 	MediaType string
-	// ArtifactType is the type that OCI 1.1 lists: the manifest's own, or that of
-	// an image manifest's config where it has none of its own.
+	// ArtifactType is the type that OCI 1.1 lists: the manifest's own, or the media
+	// type of an image manifest's config where it has none of its own.
 	ArtifactType string
 	// Subject is the manifest this one is attached to, or nil.
 	Subject *v1.Descriptor

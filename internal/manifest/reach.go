@@ -52,7 +52,7 @@ func (t *Types) Reach(content []byte) (references []Reached, subject digest.Dige
 // in one way and another type in the other.
 type form struct{ list, single bool }
 
-// forms is those of all members of all types, by their names in lower case.
+// forms is the form of each member of all types, by its name in lower case.
 func (t *Types) forms() map[string]form {
 	forms := map[string]form{}
 	for _, known := range t.all() {

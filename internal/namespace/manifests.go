@@ -132,7 +132,7 @@ func (m *manifests) putReferrer(ctx context.Context, pushed distribution.Manifes
 	return d, m.link(ctx, d, pushed, subject)
 }
 
-// link links a stored manifest to its subject, and says so to whoever answers.
+// link links a stored manifest to its subject, and tells the handler that answers.
 func (m *manifests) link(ctx context.Context, d digest.Digest, pushed distribution.Manifest, subject digest.Digest) error {
 	err := m.ns.index.Add(ctx, m.name, subject, d)
 	if deleted := (referrers.DeletedError{}); errors.As(err, &deleted) {
@@ -171,7 +171,7 @@ func (m *manifests) putArtifact(ctx context.Context, a *Artifact) (digest.Digest
 			return "", fmt.Errorf("storing manifest %s: %w", d, err)
 		}
 	case err != nil:
-		return "", fmt.Errorf("looking for manifest %s: %w", d, err)
+		return "", fmt.Errorf("asking for manifest %s: %w", d, err)
 	}
 	if err := m.ns.driver.PutContent(ctx, layout.RevisionLink(m.name, d), []byte(d)); err != nil {
 		return "", fmt.Errorf("putting manifest %s into %s: %w", d, m.name, err)
@@ -187,7 +187,7 @@ func (m *manifests) putArtifact(ctx context.Context, a *Artifact) (digest.Digest
 const verifyConcurrency = 16
 
 // verify finds what an artifact manifest refers to and the repository does not
-// have. The error is that of a storage that cannot tell.
+// have. An error means that the storage could not tell.
 func (m *manifests) verify(ctx context.Context, a *Artifact) (manifest.Problems, error) {
 	var problems manifest.Problems
 	if subject := a.parsed.Subject; subject != nil && a.kind.SubjectMustExist {
@@ -214,7 +214,7 @@ func (m *manifests) verify(ctx context.Context, a *Artifact) (manifest.Problems,
 	return problems, nil
 }
 
-// statBlobs returns the sizes of those of the blobs that are in the repository.
+// statBlobs returns the sizes of the blobs that are in the repository.
 func (m *manifests) statBlobs(ctx context.Context, list []v1.Descriptor) (map[digest.Digest]int64, error) {
 	var mu sync.Mutex
 	sizes := make(map[digest.Digest]int64, len(list))
@@ -233,7 +233,7 @@ func (m *manifests) statBlobs(ctx context.Context, list []v1.Descriptor) (map[di
 				return nil
 			}
 			if err != nil {
-				return fmt.Errorf("looking for blob %s in %s: %w", desc.Digest, m.name, err)
+				return fmt.Errorf("asking for blob %s in %s: %w", desc.Digest, m.name, err)
 			}
 			mu.Lock()
 			defer mu.Unlock()

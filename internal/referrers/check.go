@@ -150,7 +150,7 @@ func (v *verifier) read(ctx context.Context, folder string) error {
 	file := folder + "/" + layout.LinkName
 	subject, referrer, ok := layout.ParseReferrer(v.scan.repository, file)
 	if !ok || referrer.Algorithm() != digest.Canonical {
-		v.found(FaultMalformed, folder, "the path is not that of a link", pair{})
+		v.found(FaultMalformed, folder, "this is not the path of a link", pair{})
 		return nil
 	}
 	if own := v.scan.known[referrer]; own != "" && own != subject {

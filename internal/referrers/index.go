@@ -93,7 +93,7 @@ type Index struct {
 	listings flights[setKey, *Set]
 	scans    flights[string, ScanResult]
 
-	ctx    context.Context // that of the work in the background
+	ctx    context.Context // of the work in the background
 	cancel context.CancelFunc
 	work   sync.WaitGroup
 }

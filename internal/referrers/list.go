@@ -184,7 +184,7 @@ func (l *lookup) finish(entries, missing []entry) *Set {
 	return set
 }
 
-// inspect asks for one manifest. The error is that of a storage that cannot tell.
+// inspect asks for one manifest. An error means that the storage could not tell.
 func (l *lookup) inspect(ctx context.Context, d digest.Digest, before entry) (entry, error) {
 	x := l.index
 	absent := func(reason error, final bool) (entry, error) {

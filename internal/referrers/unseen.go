@@ -87,7 +87,7 @@ func (u *unseen) of(subject digest.Digest) (list pairs) {
 	return list
 }
 
-// all is the pairs of all subjects, those of one behind another.
+// all is the pairs of all subjects, grouped by subject.
 func (u *unseen) all() (list pairs) {
 	if u == nil {
 		return nil

@@ -80,7 +80,8 @@ func (o Options) newRoot(t testing.TB) string {
 }
 
 // baseConfig is what every registry of the tests is started with, unless its
-// Options say otherwise.
+// Options say otherwise. The OCI route lists everything, so that a test finds by
+// every route what it has pushed.
 const baseConfig = `
 version: 0.1
 log:
@@ -95,6 +96,9 @@ http:
   addr: 127.0.0.1:0
   secret: tests
   draintimeout: 10s
+extensions:
+  oci:
+    orasartifacts: true
 `
 
 // tree is a parsed YAML document.

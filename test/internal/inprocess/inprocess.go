@@ -140,6 +140,8 @@ storage:
     readonly: {enabled: %v}
 http: {secret: secret}
 extensions:
+  oci:
+    orasartifacts: true
   referrers:
     background: %v
 `, options.ReadOnly, options.Background)
