@@ -7,7 +7,8 @@ MAKEFLAGS += --no-builtin-rules
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 PACKAGE := github.com/oras-distribution/registry
-LDFLAGS := -s -w -X $(PACKAGE)/registry.version=$(VERSION)
+REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X $(PACKAGE)/registry.version=$(VERSION) -X $(PACKAGE)/registry.revision=$(REVISION)
 CA_CERTIFICATES ?= /etc/ssl/certs/ca-certificates.crt
 IMAGE ?= oras-distribution/registry:$(VERSION)
 

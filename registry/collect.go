@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/oras-distribution/registry/extensions"
-	"github.com/oras-distribution/registry/internal/config"
 	"github.com/oras-distribution/registry/internal/gc"
 	"github.com/oras-distribution/registry/internal/progress"
 )
@@ -32,12 +31,12 @@ type collectFlags struct {
 func newCollectCommand(list []extensions.Extension) *cobra.Command {
 	var flags collectFlags
 	cmd := &cobra.Command{
-		Use:   "garbage-collect CONFIG",
+		Use:   "garbage-collect [CONFIG]",
 		Short: "Remove what no manifest needs",
 		Long: "Remove the blobs that no manifest needs and, if asked to, the manifests that no tag needs. What refers\n" +
 			"to a manifest that stays, such as its signature, stays. A registry that takes pushes meanwhile needs\n" +
 			"--older-than. Cut off at any point, the command finishes when it is run again.",
-		Args: cobra.MaximumNArgs(1),
+		Args: arguments("[CONFIG]"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runCollect(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args, list, flags)
 		},
@@ -48,7 +47,7 @@ func newCollectCommand(list []extensions.Extension) *cobra.Command {
 	f.BoolVarP(&flags.quiet, "quiet", "q", false, "show neither progress nor a summary")
 	f.BoolVar(&flags.Dangling, "delete-dangling-referrers", false, "remove untagged referrers whose subject is not there, too")
 	f.BoolVar(&flags.SkipCorrupt, "skip-corrupt", false, "keep a repository as it is if something in it cannot be read")
-	f.DurationVar(&flags.OlderThan, "older-than", 0, "spare what was pushed less long ago (24h)")
+	f.Var((*age)(&flags.OlderThan), "older-than", "spare what was pushed less long ago (36h, 1d, 2w)")
 	f.IntVar(&flags.Concurrency, "concurrency", gc.DefaultConcurrency, "storage operations under way at a time")
 	f.BoolVar(&flags.perRepository, "per-repository", false, "count for each repository, too")
 	f.StringVar(&flags.format, "format", "text", "how to show the summary: text or json")
@@ -64,12 +63,9 @@ func runCollect(ctx context.Context, out, errOut io.Writer, args []string, list 
 	case flags.OlderThan < 0:
 		return fmt.Errorf("--older-than: must not be negative, not %s", flags.OlderThan)
 	}
-	loaded, err := config.Load(args)
+	loaded, err := loadNamed("garbage-collect", args)
 	if err != nil {
 		return err
-	}
-	if loaded.Embedded {
-		return errors.New("garbage-collect: name a configuration file, as argument or in " + config.PathVariable)
 	}
 	extended, err := extend(loaded, list)
 	if err != nil {

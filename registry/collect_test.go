@@ -148,7 +148,7 @@ func TestGarbageCollectErrors(t *testing.T) {
 	t.Setenv(config.PathVariable, "")
 	writeFile(t, "driver.yml", "version: 0.1\nstorage:\n  unheardof: {}\n")
 	for args, want := range map[string]string{
-		"":                            "name a configuration file",
+		"":                            "CONFIG is missing: name a configuration file",
 		"missing.yml":                 "missing.yml",
 		"driver.yml":                  "unheardof",
 		"--format xml config.yml":     "--format",

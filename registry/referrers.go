@@ -24,7 +24,8 @@ func newReferrersCommand(list []extensions.Extension) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "referrers",
 		Short: "Look after the index of referrers",
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args:  cobra.ArbitraryArgs,
+		RunE:  subcommandRequired,
 	}
 	cmd.AddCommand(newRebuildCommand(list), newVerifyCommand(list), newTreeCommand(list))
 	return cmd
@@ -105,7 +106,7 @@ func newRebuildCommand(list []extensions.Extension) *cobra.Command {
 		Short: "Link every manifest to its subject",
 		Long: "Read every manifest of every repository and link those that have a subject to it. It may run\n" +
 			"beside a serving registry, and again: what is there already stays.",
-		Args: cobra.ExactArgs(1),
+		Args: arguments("CONFIG"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return rebuild(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], list, dryRun)
 		},
@@ -159,7 +160,7 @@ func newVerifyCommand(list []extensions.Extension) *cobra.Command {
 		Long: "Read every manifest and every link, and list what is missing, malformed or unreadable. The exit code is\n" +
 			"1 if anything is, and with --repair if anything could not be repaired. Links that lead nowhere are listed\n" +
 			"as dangling: they are never served, and garbage-collect removes them. It may run beside serving registries.",
-		Args: cobra.ExactArgs(1),
+		Args: arguments("CONFIG"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return verify(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], list, repair)
 		},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -14,12 +15,24 @@ import (
 	"github.com/oras-distribution/registry/extensions"
 )
 
-// version is set by the linker.
-var version = ""
+// version and revision are set by the linker.
+var version, revision string
 
 // Main runs the command that the process was started with and returns its exit
 // code. The extensions are served in the order in which they stand.
 func Main(list ...extensions.Extension) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	if err := newRoot(list).ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "registry: "+oneLine(err))
+		return 1
+	}
+	return 0
+}
+
+// newRoot is the command line.
+func newRoot(list []extensions.Extension) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "registry",
 		Short:         "A container registry with reference types",
@@ -27,19 +40,13 @@ func Main(list ...extensions.Extension) int {
 		Version:       Version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args:          cobra.ArbitraryArgs,
+		RunE:          subcommandRequired,
 	}
 	root.SetVersionTemplate("{{.Name}} github.com/oras-distribution/registry {{.Version}}\n")
 	root.Flags().BoolP("version", "v", false, "show the version and exit")
-	root.AddCommand(newServeCommand(list), newReferrersCommand(list), newCollectCommand(list))
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	if err := root.ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "registry: "+oneLine(err))
-		return 1
-	}
-	return 0
+	root.AddCommand(newServeCommand(list), newReferrersCommand(list), newCollectCommand(list), newVersionCommand())
+	return root
 }
 
 // Version is what this binary was built from.
@@ -49,6 +56,47 @@ func Version() string {
 	}
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		return info.Main.Version
+	}
+	return "unknown"
+}
+
+// newVersionCommand is the command version.
+func newVersionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Show the versions of the registry, of distribution and of Go, and the commit",
+		Args:  arguments(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "registry     %s\ndistribution %s\ngo           %s\ncommit       %s\n",
+				Version(), moduleVersion("github.com/distribution/distribution/v3"), strings.TrimPrefix(runtime.Version(), "go"), commit())
+			return err
+		},
+	}
+}
+
+// moduleVersion is the version of a module that this binary was built with.
+func moduleVersion(path string) string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, module := range info.Deps {
+			if module.Path == path {
+				return module.Version
+			}
+		}
+	}
+	return "unknown"
+}
+
+// commit is what this binary was built from, where the build has noted it.
+func commit() string {
+	if revision != "" {
+		return revision
+	}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, setting := range info.Settings {
+			if setting.Key == "vcs.revision" {
+				return setting.Value
+			}
+		}
 	}
 	return "unknown"
 }

@@ -30,10 +30,10 @@ const closeTimeout = 5 * time.Second
 
 func newServeCommand(list []extensions.Extension) *cobra.Command {
 	return &cobra.Command{
-		Use:   "serve [config]",
+		Use:   "serve [CONFIG]",
 		Short: "Serve the registry",
 		Long:  "Serve the registry. Without a configuration file, here or in " + config.PathVariable + ", an embedded one is used.",
-		Args:  cobra.MaximumNArgs(1),
+		Args:  arguments("[CONFIG]"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			return serve(args, list)
 		},

@@ -23,7 +23,7 @@ func newTreeCommand(list []extensions.Extension) *cobra.Command {
 		Use:   "tree CONFIG REPOSITORY[:TAG|@DIGEST]",
 		Short: "Show what is attached to what",
 		Long:  "Show what is attached to a manifest, and to that. Without tag and digest, to all that is tagged.",
-		Args:  cobra.ExactArgs(2),
+		Args:  arguments("CONFIG", "REPOSITORY[:TAG|@DIGEST]"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			write, ok := treeFormats[format]
 			if !ok {
