@@ -84,6 +84,33 @@ func (r *Reader) Manifest(ctx context.Context, d digest.Digest, use func(content
 	return use(content)
 }
 
+// ErrTooLarge is returned by Derived for a file that is larger than it may be.
+var ErrTooLarge = errors.New("the file is larger than it may be")
+
+// Derived hands the content of a derived file to use, unless it is larger than
+// limit bytes. Few are in memory at once. The content must not be kept.
+func (r *Reader) Derived(ctx context.Context, file string, limit int, use func(content []byte)) error {
+	release, err := acquire(ctx, r.large)
+	if err != nil {
+		return err
+	}
+	defer release()
+	reader, err := r.driver.Reader(ctx, file, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = reader.Close() }()
+	content, err := io.ReadAll(io.LimitReader(reader, int64(limit)+1))
+	switch {
+	case err != nil:
+		return err
+	case len(content) > limit:
+		return ErrTooLarge
+	}
+	use(content)
+	return nil
+}
+
 // Holds reports whether a link is there. A file of another length than its digest
 // was not written to its end. It costs one storage operation.
 func (r *Reader) Holds(ctx context.Context, link string, d digest.Digest) (bool, error) {

@@ -4,6 +4,7 @@
 package listing
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/distribution/distribution/v3/registry/api/errcode"
 	"github.com/opencontainers/go-digest"
@@ -67,6 +69,11 @@ func (v *View) Serve(w http.ResponseWriter, r *http.Request, lister Lister, repo
 	if err != nil {
 		return err
 	}
+	release, err := set.Hold(r.Context(), MaxBytes)
+	if err != nil {
+		return err
+	}
+	defer release()
 	p, err := v.page(r.Context(), set, q)
 	if err != nil {
 		return err
@@ -95,9 +102,30 @@ func (v *View) Serve(w http.ResponseWriter, r *http.Request, lister Lister, repo
 	header.Set("Content-Length", strconv.Itoa(len(p.body)))
 	w.WriteHeader(http.StatusOK)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(p.body) // the client is gone if it fails
+		send(w, p.body)
 	}
 	return nil
+}
+
+// How fast a client has to read a large page, in bytes a second, and how long it
+// may take for that beside.
+const (
+	largePage  = 64 << 10
+	sendSpeed  = 128 << 10
+	sendStalls = 30 * time.Second
+)
+
+// send writes a body. Large ones count against the budget until they have been
+// sent, so a client cannot take as long as it likes.
+func send(w http.ResponseWriter, body []byte) {
+	if len(body) > largePage {
+		control := http.NewResponseController(w)
+		deadline := time.Now().Add(sendStalls + time.Duration(len(body)/sendSpeed)*time.Second)
+		if control.SetWriteDeadline(deadline) == nil {
+			defer func() { _ = control.SetWriteDeadline(time.Time{}) }()
+		}
+	}
+	_, _ = w.Write(body) // the client is gone if it fails
 }
 
 // page is one page of a listing, kept with the set that it was made from.
@@ -108,8 +136,8 @@ type page struct {
 }
 
 func (v *View) page(ctx context.Context, set *referrers.Set, q query) (*page, error) {
-	made, err := set.Memo(v.Name+"?"+q.key, func() (any, int, error) {
-		list, err := v.ordered(set)
+	made, err := set.Memo(ctx, v.Name+"?"+q.key, func() (any, int, error) {
+		list, err := v.ordered(ctx, set)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -126,9 +154,9 @@ func (v *View) page(ctx context.Context, set *referrers.Set, q query) (*page, er
 }
 
 // ordered is the referrers that the view includes, in its order.
-func (v *View) ordered(set *referrers.Set) ([]placed, error) {
+func (v *View) ordered(ctx context.Context, set *referrers.Set) ([]placed, error) {
 	const placedSize = 32
-	made, err := set.Memo(v.Name, func() (any, int, error) {
+	made, err := set.Memo(ctx, v.Name, func() (any, int, error) {
 		list := make([]placed, 0, len(set.Referrers))
 		for _, r := range set.Referrers {
 			if v.Includes == nil || v.Includes(r) {
@@ -156,6 +184,9 @@ func (v *View) makePage(ctx context.Context, set *referrers.Set, list []placed, 
 		body = v.render(full)
 	}
 	p.body = append(body, v.Tail...)
+	if cap(p.body) > len(p.body)+len(p.body)/8 {
+		p.body = bytes.Clone(p.body) // without the room that it grew into
+	}
 	sum := sha256.Sum256(append([]byte(p.next+"\n"), p.body...))
 	p.etag = `"` + hex.EncodeToString(sum[:16]) + `"`
 	return p, nil

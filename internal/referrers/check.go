@@ -161,12 +161,10 @@ func (v *verifier) read(ctx context.Context, folder string) error {
 	if err != nil && !layout.IsNotFound(err) {
 		return fmt.Errorf("reading %s: %w", file, err)
 	}
-	there := v.scan.present[referrer]
-	if !there || err != nil { // it may have been pushed or deleted this moment
-		var askErr error
-		if there, askErr = v.index.HasRevision(ctx, v.scan.repository, referrer); askErr != nil {
-			return askErr
-		}
+	// The names of revisions do not tell: on filesystems, a delete leaves a folder.
+	there, askErr := v.index.HasRevision(ctx, v.scan.repository, referrer)
+	if askErr != nil {
+		return askErr
 	}
 	l := pair{subject, referrer}
 	switch {

@@ -55,19 +55,29 @@ func parseFacts(repository, types, file string) facts {
 	return f
 }
 
-// readFacts reads the facts of a repository, with those that are still to be
-// written.
-func (x *Index) readFacts(ctx context.Context, repository string) (facts, error) {
+// readFacts reads the facts of a repository that has so many manifests, with those
+// that are still to be written.
+func (x *Index) readFacts(ctx context.Context, repository string, manifests int) (facts, error) {
+	const most, spare = 512, 1 << 20 // bytes for a manifest, and for some that are gone
 	f := facts{}
-	file, err := x.driver.GetContent(ctx, layout.DerivedManifests(repository))
-	switch {
-	case err == nil:
-		f = parseFacts(repository, x.types, string(file))
-	case !layout.IsNotFound(err):
-		return nil, fmt.Errorf("reading what is known of the manifests of %s: %w", repository, err)
-	}
+	err := x.readDerived(ctx, repository, layout.DerivedManifests(repository), manifests*most+spare, func(content []byte) {
+		f = parseFacts(repository, x.types, string(content))
+	})
 	maps.Copy(f, x.notes.of(repository))
-	return f, nil
+	return f, err
+}
+
+// readDerived reads a derived file. One that is not there, or that cannot be read,
+// counts as none: what it would say is read from the manifests.
+func (x *Index) readDerived(ctx context.Context, repository, file string, limit int, use func(content []byte)) error {
+	err := x.reader.Derived(ctx, file, limit, use)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil && !layout.IsNotFound(err) {
+		x.options.Observer.Failed(repository, fmt.Errorf("%s counts as none: %w", file, err))
+	}
+	return nil
 }
 
 func (x *Index) writeFacts(ctx context.Context, repository string, f facts) error {

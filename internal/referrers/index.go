@@ -29,6 +29,7 @@ import (
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/maypok86/otter/v2"
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/oras-distribution/registry/internal/layout"
 	"github.com/oras-distribution/registry/internal/manifest"
@@ -67,6 +68,10 @@ const (
 	DefaultMaxAnnotations = 256 << 10
 )
 
+// minPages is how many bytes of large pages may be on their way to clients even if
+// the cache is small.
+const minPages = 16 << 20
+
 // Observer is told what an Index comes across, for logs and metrics.
 type Observer interface {
 	// Skipped is called for an entry that a listing leaves out.
@@ -82,16 +87,18 @@ type Observer interface {
 // Index is the index of all repositories of one storage driver. Its methods may
 // be called from many goroutines.
 type Index struct {
-	driver   storagedriver.StorageDriver
-	options  Options
-	types    string // the fingerprint of the manifest types, for derived files
-	sets     *otter.Cache[setKey, *Set]
-	facts    *otter.Cache[digest.Digest, *Referrer] // read by a scan or pushed, and about to be listed
-	ready    readiness
-	notes    notes
-	reader   *layout.Reader
-	listings flights[setKey, *Set]
-	scans    flights[string, ScanResult]
+	driver    storagedriver.StorageDriver
+	options   Options
+	pagesSize int
+	types     string // the fingerprint of the manifest types, for derived files
+	sets      *otter.Cache[setKey, *Set]
+	facts     *otter.Cache[digest.Digest, *Referrer] // read by a scan or pushed, and about to be listed
+	ready     readiness
+	notes     notes
+	reader    *layout.Reader
+	pages     *semaphore.Weighted // bytes of large pages on their way to clients
+	listings  flights[setKey, *Set]
+	scans     flights[string, ScanResult]
 
 	ctx    context.Context // of the work in the background
 	cancel context.CancelFunc
@@ -109,6 +116,9 @@ type NotReadyError struct {
 	Repository string
 	RetryAfter time.Duration
 }
+
+// Retry is after how long asking again is worth while.
+func (e NotReadyError) Retry() time.Duration { return e.RetryAfter }
 
 // Error implements error.
 func (e NotReadyError) Error() string {
@@ -143,6 +153,8 @@ func New(driver storagedriver.StorageDriver, options Options) *Index {
 		Weigher:       func(_ digest.Digest, r *Referrer) uint32 { return uint32(r.weight()) + 128 },
 	})
 	x.ready.limit = 2 * part
+	x.pagesSize = max(options.CacheSize/2, minPages)
+	x.pages = semaphore.NewWeighted(int64(x.pagesSize))
 	x.notes.start(x, part)
 	return x
 }

@@ -149,7 +149,7 @@ func (n *notes) flush(ctx context.Context, all bool) error {
 // writeFacts adds facts to those in the file. What two replicas that do so at the
 // same moment lose to one another is read again some day.
 func (n *notes) writeFacts(ctx context.Context, repository string, f facts) error {
-	known, err := n.index.readFacts(ctx, repository)
+	known, err := n.index.readFacts(ctx, repository, len(f)+maxMerged)
 	if err != nil {
 		return err
 	}
@@ -159,6 +159,10 @@ func (n *notes) writeFacts(ctx context.Context, repository string, f facts) erro
 	n.mu.Unlock()
 	return n.index.writeFacts(ctx, repository, known)
 }
+
+// maxMerged is how many manifests a file may have that pushes are added to. Beyond
+// it, the file is written anew by the next scan.
+const maxMerged = 1_000_000
 
 // take takes out of what is noted the part that may be written now.
 func (n *notes) take(all bool) (map[string]facts, map[setKey]*Set) {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/oras-distribution/registry/internal/layout"
 	"github.com/oras-distribution/registry/internal/manifest"
@@ -142,21 +141,15 @@ func (s *scanner) run(ctx context.Context) error {
 }
 
 // ask reads the names of the manifests and what is known of them.
-func (s *scanner) ask(ctx context.Context) error {
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.Go(func() (err error) {
-		s.present, err = s.index.revisions(groupCtx, s.repository)
+func (s *scanner) ask(ctx context.Context) (err error) {
+	if s.present, err = s.index.revisions(ctx, s.repository); err != nil {
 		return err
-	})
+	}
+	s.result.Revisions = len(s.present)
 	s.known = facts{}
 	if !s.afresh {
-		group.Go(func() (err error) {
-			s.known, err = s.index.readFacts(groupCtx, s.repository)
-			return err
-		})
+		s.known, err = s.index.readFacts(ctx, s.repository, len(s.present))
 	}
-	err := group.Wait()
-	s.result.Revisions = len(s.present)
 	return err
 }
 
@@ -176,7 +169,8 @@ func (x *Index) revisions(ctx context.Context, repository string) (map[digest.Di
 	return present, nil
 }
 
-// note writes down what is known of the manifests that are there.
+// note writes down what is known of the manifests that are there. That it fails
+// makes no answer wrong.
 func (s *scanner) note(ctx context.Context) error {
 	known := make(facts, len(s.present))
 	for d := range s.present {
@@ -184,7 +178,12 @@ func (s *scanner) note(ctx context.Context) error {
 			known[d] = subject
 		}
 	}
-	return s.index.writeFacts(ctx, s.repository, known)
+	err := s.index.writeFacts(ctx, s.repository, known)
+	if err != nil && ctx.Err() == nil {
+		s.index.options.Observer.Failed(s.repository, err)
+		return nil
+	}
+	return err
 }
 
 // readAll reads manifests, with a bound on how many at once.

@@ -3,7 +3,6 @@ package referrers
 import (
 	"context"
 	"strings"
-	"sync"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/oras-distribution/registry/internal/layout"
@@ -21,10 +20,8 @@ type Set struct {
 	again   []*Referrer // listed, but asked for their revision every time
 	pending bool        // an entry may be listed next time
 	weight  uint32
-
-	mu   sync.Mutex
-	memo map[string]memo
-	room int // bytes left for memo
+	listed  int // about how many bytes a listing of all of it has
+	memos
 }
 
 // entry is one link to a subject: to a referrer that is listed, or to a manifest
@@ -56,11 +53,6 @@ func (e entry) settled() bool {
 	return e.absence != nil && e.absence.final
 }
 
-type memo struct {
-	value any
-	size  int
-}
-
 // What a set takes in memory beside its referrers: each entry with the pointer
 // in Referrers, an absence, and the most that is set aside for memos, in bytes.
 const (
@@ -82,6 +74,7 @@ func newSet(x *Index, entries []entry, unlinked []*Referrer) *Set {
 			continue
 		}
 		weight += e.Referrer.weight()
+		s.listed += referrerWeight + len(e.Referrer.ArtifactType) + e.Referrer.AnnotationsSize
 		abridged += e.Referrer.AnnotationsSize - len(e.Referrer.Annotations)
 		s.Referrers = append(s.Referrers, e.Referrer)
 		if !e.settled() {
@@ -126,46 +119,6 @@ func (s *Set) byName() map[string]entry {
 		names[e.hex()] = e
 	}
 	return names
-}
-
-// Memo returns what make returned for key before, or what it returns now. It is
-// kept as long as there is room for the size, in bytes, that make returns.
-func (s *Set) Memo(key string, make func() (value any, size int, err error)) (any, error) {
-	s.mu.Lock()
-	kept, ok := s.memo[key]
-	s.mu.Unlock()
-	if ok {
-		return kept.value, nil
-	}
-	value, size, err := make()
-	if err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.keep(key, memo{value, size + len(key) + memoWeight})
-	return value, nil
-}
-
-// memoWeight is what a memo takes beside its key and value.
-const memoWeight = 160
-
-// keep adds a memo. Where there is no room left, all others go.
-func (s *Set) keep(key string, m memo) {
-	if m.size > s.room {
-		for _, old := range s.memo {
-			s.room += old.size
-		}
-		clear(s.memo)
-	}
-	if _, twice := s.memo[key]; twice || m.size > s.room || len(s.Referrers) == 0 {
-		return
-	}
-	if s.memo == nil {
-		s.memo = map[string]memo{}
-	}
-	s.memo[key] = m
-	s.room -= m.size
 }
 
 // Annotated returns the referrers with their annotations, reading those that are

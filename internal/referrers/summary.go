@@ -54,21 +54,22 @@ func parseSummary(types string, file []byte) map[digest.Digest]*Referrer {
 	return stored
 }
 
-// readSummary reads the summary of a subject. That there is none, or that it is
-// broken, is no error.
-func (x *Index) readSummary(ctx context.Context, key setKey) (map[digest.Digest]*Referrer, error) {
-	file, err := x.driver.GetContent(ctx, layout.DerivedSubject(key.repository, key.subject))
-	switch {
-	case layout.IsNotFound(err):
-		return nil, nil
-	case err != nil:
-		return nil, fmt.Errorf("reading the summary of %s in %s: %w", key.subject, key.repository, err)
-	}
-	return parseSummary(x.types, file), nil
+// readSummary reads the summary of a subject, if there is one.
+func (x *Index) readSummary(ctx context.Context, key setKey) (stored map[digest.Digest]*Referrer, err error) {
+	file := layout.DerivedSubject(key.repository, key.subject)
+	err = x.readDerived(ctx, key.repository, file, x.maxSummary(), func(content []byte) { stored = parseSummary(x.types, content) })
+	return stored, err
 }
+
+// maxSummary is how large a summary may be, in bytes, so that reading it stays
+// within the budget.
+func (x *Index) maxSummary() int { return x.options.CacheSize / 4 }
 
 func (x *Index) writeSummary(ctx context.Context, key setKey, set *Set) error {
 	file, err := encodeSummary(x.types, set.Referrers)
+	if err == nil && len(file) > x.maxSummary() {
+		return nil // it would not be read
+	}
 	if err == nil {
 		err = x.driver.PutContent(ctx, layout.DerivedSubject(key.repository, key.subject), file)
 	}

@@ -8,25 +8,25 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/distribution/distribution/v3"
 	"github.com/distribution/distribution/v3/registry/api/errcode"
 	"github.com/sirupsen/logrus"
 
 	"github.com/oras-distribution/registry/internal/listing"
-	"github.com/oras-distribution/registry/internal/referrers"
 )
 
 // writeError answers with an error in the form of distribution-spec v1.1, "Error
 // Codes". What it cannot name is logged and answered with 500.
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	var (
-		special  listing.StatusError
-		coded    errcode.Error
-		codes    errcode.Errors
-		code     errcode.ErrorCode
-		notReady referrers.NotReadyError
-		unknown  distribution.ErrManifestUnknownRevision
+		special listing.StatusError
+		coded   errcode.Error
+		codes   errcode.Errors
+		code    errcode.ErrorCode
+		later   interface{ Retry() time.Duration }
+		unknown distribution.ErrManifestUnknownRevision
 	)
 	switch {
 	case errors.As(err, &special):
@@ -37,8 +37,8 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 		err = coded
 	case errors.As(err, &code):
 		err = code
-	case errors.As(err, &notReady):
-		w.Header().Set("Retry-After", strconv.Itoa(int(notReady.RetryAfter.Seconds()+0.5)))
+	case errors.As(err, &later):
+		w.Header().Set("Retry-After", strconv.Itoa(int(later.Retry().Seconds()+0.5)))
 		err = errcode.ErrorCodeUnavailable.WithDetail(err.Error())
 	case errors.As(err, &unknown):
 		err = errcode.ErrorCodeManifestUnknown.WithDetail(unknown)
