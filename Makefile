@@ -1,4 +1,4 @@
-# `make` lists the targets. Everything but e2e, race, image and image-local needs only Go.
+# `make` lists the targets. All except e2e, race, image and image-local need only Go.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -12,25 +12,25 @@ LDFLAGS := -s -w -X $(PACKAGE)/registry.version=$(VERSION) -X $(PACKAGE)/registr
 CA_CERTIFICATES ?= /etc/ssl/certs/ca-certificates.crt
 IMAGE ?= oras-distribution/registry:$(VERSION)
 
-# How long `make fuzz` spends on each target (or how many inputs it tries: 20000x), and how long `make soak` runs.
+# How long `make fuzz` runs each target (or how many inputs it tries: 20000x), and how long `make soak` runs.
 FUZZTIME ?= 1m
 SOAKTIME ?= 5m
 
-# The modules of their own below test/ that hold Go code: what they depend on has
-# no place in the registry's go.mod. Their programs are built by the tests.
+# Separate modules below test/ with Go code, whose dependencies do not belong in the
+# registry's go.mod. The tests build their programs.
 MODULES := test/clients
 
 # The packages with tests that need more than Go.
 E2E := $(shell grep -rl --include='*_test.go' '^//go:build e2e' test | xargs -r -n1 dirname | sort -u | sed 's,^,./,')
 
-# What runs with the race detector in e2e, and what takes too long for that.
+# The packages that e2e tests with the race detector, and those that take too long for that.
 RACE := ./extensions/... ./registry/... ./internal/... ./test/internal/harness ./test/access ./test/blackbox ./test/crash ./test/replicas ./test/upgrade
 RACE_LONG := ./test/conformance ./test/faults ./test/hostile
 
-# The linters, pinned in tools/go.mod. $(1) leads to the project's folder.
+# The linters, pinned in tools/go.mod. $(1) is the path to the project's folder.
 golangci = go tool -modfile=$(1)tools/go.mod golangci-lint
 
-# Govulncheck and its database, pinned in a module that nothing is built of.
+# Govulncheck and its database, pinned in a module that nothing else is built from.
 VULNCHECK := tools/vulncheck/go.mod
 
 .PHONY: help
@@ -52,31 +52,31 @@ test: ## run all tests that need only Go (the walkthrough also: bash, curl, jq, 
 	$(MAKE) --no-print-directory fuzz FUZZTIME=20000x
 
 .PHONY: e2e
-e2e: ## run the tests that need Debian and npm packages; installs them if run as root
+e2e: ## run the tests that need Debian and npm packages; as root, installs them
 	test/e2e/install
 	CGO_ENABLED=1 go test -race -timeout 20m $(RACE) # needs a C compiler
 	PATH=$$PWD/test/e2e/node_modules/.bin:$$PATH go test -timeout 20m -tags e2e $(E2E)
 
 .PHONY: race
-race: ## run all that runs our code with the race detector, in the tests and in the registries that they start
+race: ## run all tests of our code with the race detector, in the tests and in the registries that they start
 	test/e2e/install
 	CGO_ENABLED=1 go test -race -timeout 60m $(RACE) $(RACE_LONG)
 	CGO_ENABLED=1 go test -race -timeout 60m -tags e2e ./test/backends -backends.everywhere
 
 .PHONY: lint
-lint: vulncheck ## run the linters, check formatting and look for known vulnerabilities
+lint: vulncheck ## run the linters, check formatting and known vulnerabilities
 	$(call golangci,) run
 	for module in $(MODULES); do (cd $$module; pwd; $(call golangci,../../) run --config ../../.golangci.yml); done
 
 .PHONY: vulncheck
-vulncheck: ## look for known vulnerabilities that docs/vulnerabilities.md does not explain
+vulncheck: ## check for known vulnerabilities that docs/vulnerabilities.md does not explain
 	go mod download -modfile=$(VULNCHECK) golang.org/x/vulndb
 	database=$$(go list -modfile=$(VULNCHECK) -m -f '{{.Dir}}' golang.org/x/vulndb); \
 	go tool -modfile=$(VULNCHECK) govulncheck -db "file://$$database/data/osv" -format json ./cmd/... | \
 		go run ./test/vulnerabilities "$$(go list -m -f '{{.GoVersion}}')" docs/vulnerabilities.md
 
 .PHONY: format
-format: ## format all Go files as lint wants them
+format: ## format all Go files as lint expects them
 	$(call golangci,) fmt
 	for module in $(MODULES); do (cd $$module; $(call golangci,../../) fmt --config ../../.golangci.yml); done
 
@@ -85,7 +85,7 @@ demo: build ## run README's walkthrough against a registry of its own (WITH=dock
 	test/demo/walkthrough bin/registry $(or $(WITH),curl)
 
 .PHONY: bench
-bench: ## run the benchmarks, and print what was measured side by side as a table
+bench: ## run the benchmarks, and print a table of the comparisons
 	go test -timeout 60m -run '^$$' -bench . -benchmem $$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -r -n1 dirname | sort -u) | go run ./test/bench/table
 
 .PHONY: fuzz

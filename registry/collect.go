@@ -32,25 +32,25 @@ func newCollectCommand(list []extensions.Extension) *cobra.Command {
 	var flags collectFlags
 	cmd := &cobra.Command{
 		Use:   "garbage-collect [CONFIG]",
-		Short: "Remove what no manifest needs",
-		Long: "Remove the blobs that no manifest needs and, if asked to, the manifests that no tag needs. What refers\n" +
-			"to a manifest that stays, such as its signature, stays. A registry that takes pushes meanwhile needs\n" +
-			"--older-than. Cut off at any point, the command finishes when it is run again.",
+		Short: "Remove content that no manifest needs",
+		Long: "Remove the blobs that no manifest needs and, if asked to, the manifests that no tag needs. Referrers of a\n" +
+			"manifest that is kept, such as its signature, are kept too. Use --older-than while a registry accepts\n" +
+			"pushes. If the command was interrupted at any point, run it again to finish.",
 		Args: arguments("[CONFIG]"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runCollect(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args, list, flags)
 		},
 	}
 	f := cmd.Flags()
-	f.BoolVarP(&flags.DryRun, "dry-run", "d", false, "remove nothing, and say what would be removed")
-	f.BoolVarP(&flags.Untagged, "delete-untagged", "m", false, "remove manifests that no tag needs, too")
+	f.BoolVarP(&flags.DryRun, "dry-run", "d", false, "remove nothing, only show what would be removed")
+	f.BoolVarP(&flags.Untagged, "delete-untagged", "m", false, "also remove manifests that no tag needs")
 	f.BoolVarP(&flags.quiet, "quiet", "q", false, "show neither progress nor a summary")
-	f.BoolVar(&flags.Dangling, "delete-dangling-referrers", false, "remove untagged referrers whose subject is not there, too")
-	f.BoolVar(&flags.SkipCorrupt, "skip-corrupt", false, "keep a repository as it is if something in it cannot be read")
-	f.Var((*age)(&flags.OlderThan), "older-than", "spare what was pushed less long ago (36h, 1d, 2w)")
-	f.IntVar(&flags.Concurrency, "concurrency", gc.DefaultConcurrency, "storage operations under way at a time")
-	f.BoolVar(&flags.perRepository, "per-repository", false, "count for each repository, too")
-	f.StringVar(&flags.format, "format", "text", "how to show the summary: text or json")
+	f.BoolVar(&flags.Dangling, "delete-dangling-referrers", false, "also remove untagged referrers whose subject does not exist")
+	f.BoolVar(&flags.SkipCorrupt, "skip-corrupt", false, "leave a repository as it is if something in it cannot be read")
+	f.Var((*age)(&flags.OlderThan), "older-than", "keep content that was pushed more recently than this (36h, 1d, 2w)")
+	f.IntVar(&flags.Concurrency, "concurrency", gc.DefaultConcurrency, "storage operations at a time")
+	f.BoolVar(&flags.perRepository, "per-repository", false, "also show the counts of each repository")
+	f.StringVar(&flags.format, "format", "text", "format of the summary: text or json")
 	return cmd
 }
 
@@ -79,7 +79,7 @@ func runCollect(ctx context.Context, out, errOut io.Writer, args []string, list 
 	return collect(ctx, out, errOut, driver, flags)
 }
 
-// collect runs the collector on a storage driver and shows what it does.
+// collect runs the collector on a storage driver and shows its progress and result.
 func collect(ctx context.Context, out, errOut io.Writer, driver storagedriver.StorageDriver, flags collectFlags) error {
 	var shown *progress.Reporter
 	if !flags.quiet {
@@ -93,7 +93,7 @@ func collect(ctx context.Context, out, errOut io.Writer, driver storagedriver.St
 		_, _ = fmt.Fprintf(errOut, "skipped: %s\n", problem.Reason)
 	}
 	if report.AllBlobsKept && err == nil {
-		_, _ = fmt.Fprintln(errOut, "skipped: all blobs were kept, for it could not be found out which are needed")
+		_, _ = fmt.Fprintln(errOut, "skipped: all blobs were kept, because it could not be determined which are needed")
 	}
 	removed := report.Manifests.Removed+report.LayerLinks.Removed+report.ReferrerLinks.Removed+report.Blobs.Removed > 0
 	if err == nil || removed {
@@ -128,7 +128,7 @@ func show(out io.Writer, report gc.Report, flags collectFlags, took time.Duratio
 	}
 	verb := "removed"
 	if report.DryRun {
-		verb = "would go"
+		verb = "removable"
 	}
 	for _, r := range report.Repositories {
 		title := r.Name
@@ -143,7 +143,7 @@ func show(out io.Writer, report gc.Report, flags collectFlags, took time.Duratio
 	return writeCounts(out, title, verb, report.Counts, &report.Blobs)
 }
 
-// writeCounts writes the lines of one repository, or of all with their blobs.
+// writeCounts writes the counts of one repository, or the totals with blobs.
 func writeCounts(out io.Writer, title, verb string, counts gc.Counts, blobs *gc.Count) error {
 	var text strings.Builder
 	line := func(what, kept, removed string) { fmt.Fprintf(&text, "  %-16s%12s%12s\n", what, kept, removed) }

@@ -71,7 +71,7 @@ func storeManifest(t *testing.T, name string, subject digest.Digest) digest.Dige
 	return d
 }
 
-// blobsLeft is how many blobs and manifests the tree has.
+// blobsLeft counts the blobs and manifests of the tree.
 func blobsLeft(t *testing.T) int {
 	t.Helper()
 	list, err := filepath.Glob("data" + layout.Blobs + "/sha256/*/*/data")
@@ -101,7 +101,7 @@ func TestGarbageCollect(t *testing.T) {
 		left  int
 		shows string
 	}{
-		{"--dry-run -m", all, "would go"},
+		{"--dry-run -m", all, "removable"},
 		{"", all, "1 repositories"},
 		{"-m --older-than 1h", all, "manifests"},
 		{"-d -m -q", all, ""},
@@ -115,7 +115,7 @@ func TestGarbageCollect(t *testing.T) {
 			t.Errorf("%q leaves %d blobs, want %d", step.flags, got, step.left)
 		}
 		if !strings.Contains(out, step.shows) || (step.shows == "") != (out+errOut == "") {
-			t.Errorf("%q shows %q and %q, want %q", step.flags, out, errOut, step.shows)
+			t.Errorf("%q prints %q and %q, want %q", step.flags, out, errOut, step.shows)
 		}
 	}
 }
@@ -135,7 +135,7 @@ func TestGarbageCollectAsJSON(t *testing.T) {
 		t.Errorf("the report is %+v", report)
 	}
 	if len(report.Repositories) != 1 || report.Repositories[0].Name != "library/app" || report.Repositories[0].Manifests != two {
-		t.Errorf("of the repositories, the report says %+v", report.Repositories)
+		t.Errorf("the repositories in the report are %+v", report.Repositories)
 	}
 	out, _, err = garbageCollect(t.Context(), "-d", "--format", "json", "config.yml")
 	if err != nil || strings.Contains(out, "library/app") {
@@ -163,7 +163,7 @@ func TestGarbageCollectErrors(t *testing.T) {
 	stopped, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, _, err := garbageCollect(stopped, "-m", "config.yml"); err == nil || !strings.Contains(err.Error(), "interrupted; nothing was removed") {
-		t.Errorf("stopped before it began, the error is %v", err)
+		t.Errorf("stopped before it began: the error is %v", err)
 	}
 
 	broken := digest.FromString("broken")
@@ -180,7 +180,7 @@ func TestGarbageCollectErrors(t *testing.T) {
 	}
 }
 
-// Every command in the documentation works, and shows what is said there.
+// Every command in the documentation works, and prints the documented output.
 func TestGarbageCollectionDocument(t *testing.T) {
 	text, err := os.ReadFile("../docs/garbage-collection.md")
 	if err != nil {
@@ -209,6 +209,6 @@ func TestGarbageCollectionDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	if out = regexp.MustCompile(` in \S+\n`).ReplaceAllString(out, " in 12ms\n"); out != string(shown[1]) {
-		t.Errorf("the command shows\n%s, the document\n%s", out, shown[1])
+		t.Errorf("the command prints\n%s, documented is\n%s", out, shown[1])
 	}
 }

@@ -13,17 +13,17 @@ import (
 	"github.com/oras-distribution/registry/internal/referrers"
 )
 
-// extended is what a configuration and a list of extensions come to.
+// extended is a list of extensions with their configuration applied.
 type extended struct {
 	enabled  []extensions.Extension
-	types    *manifest.Types   // of all extensions, for what is stored stays
-	disabled map[string]string // media types of those that are, with the key that says so
+	types    *manifest.Types   // of all extensions: stored manifests of disabled ones stay readable
+	disabled map[string]string // media types of disabled extensions, with the key that disables them
 	markers  []extensions.Marker
 	index    referrers.Options
 }
 
-// extend hands each extension its section and reads that of the index, which they
-// share. What nobody asked for is refused.
+// extend configures each extension with its section, and reads the section of the
+// index, which they share. A key that nobody has read is an error.
 func extend(config *config.Config, list []extensions.Extension) (*extended, error) {
 	root, err := extensions.NewSection("extensions", config.Extensions)
 	if err != nil {
@@ -60,7 +60,7 @@ func extend(config *config.Config, list []extensions.Extension) (*extended, erro
 	return x, root.Decode(&struct{}{})
 }
 
-// configure hands an extension its section, and reports whether it is enabled.
+// configure configures an extension with its section, and reports whether it is enabled.
 func configure(root extensions.Section, e extensions.Extension) (enabled bool, err error) {
 	section, err := root.Take(e.Name())
 	if err != nil {
@@ -111,8 +111,8 @@ func atLeastOne(section extensions.Section, key string, value int) error {
 	return nil
 }
 
-// reach is what a stored manifest reaches, for the collector: what its type says,
-// and what the extensions mark.
+// reach returns what a stored manifest reaches, for the collector: the references of
+// its type, and what the extensions mark.
 func (x *extended) reach(content []byte) ([]manifest.Reached, digest.Digest, error) {
 	references, subject, err := x.types.Reach(content)
 	if err != nil {
@@ -121,7 +121,7 @@ func (x *extended) reach(content []byte) ([]manifest.Reached, digest.Digest, err
 	for _, marker := range x.markers {
 		more, err := marker.Mark(content)
 		if err != nil {
-			return nil, "", fmt.Errorf("marking what it needs: %w", err)
+			return nil, "", fmt.Errorf("marking what the manifest needs: %w", err)
 		}
 		for _, d := range more {
 			references = append(references, manifest.Reached{Digest: d})
@@ -130,7 +130,7 @@ func (x *extended) reach(content []byte) ([]manifest.Reached, digest.Digest, err
 	return references, subject, nil
 }
 
-// routes are those of the enabled extensions.
+// routes returns the routes of the enabled extensions.
 func (x *extended) routes(lister extensions.Lister) (routes []extensions.Route) {
 	services := extensions.Services{Referrers: lister, Descriptions: []extensions.Description{}}
 	for _, e := range x.enabled {

@@ -22,15 +22,14 @@ import (
 	"github.com/oras-distribution/registry/internal/router"
 )
 
-// This file alone touches the process-wide tables of distribution: its manifest
-// types, registry middlewares and HTTP handlers. What is entered there holds no
-// state: a middleware finds its instance in the options that the configuration
-// hands it.
+// Only this file uses the process-wide tables of distribution: its manifest types,
+// registry middlewares and HTTP handlers. The entries there have no state: a
+// middleware finds its instance in the options that the configuration passes to it.
 
-// middlewareName is the name of our entry below `middleware.registry`.
+// middlewareName is the name of our entry in `middleware.registry`.
 const middlewareName = "referrers"
 
-// instanceOption is the key of the instance among the options of the entry.
+// instanceOption is the key of the instance in the options of the entry.
 const instanceOption = "instance"
 
 var register = sync.OnceValue(func() error {
@@ -45,7 +44,7 @@ var register = sync.OnceValue(func() error {
 	) (distribution.Namespace, error) {
 		i, ok := options[instanceOption].(*instance)
 		if !ok {
-			return nil, errors.New("the registry middleware referrers is not for configuration files")
+			return nil, errors.New("the registry middleware referrers cannot be used in a configuration file")
 		}
 		return i.decorate(inner, driver), nil
 	})
@@ -60,7 +59,7 @@ func instanceOf(config *configuration.Configuration) *instance {
 	return nil
 }
 
-// instance is what belongs to one running registry.
+// instance is the state of one running registry.
 type instance struct {
 	config     *config.Config
 	extensions *extended
@@ -68,8 +67,8 @@ type instance struct {
 	namespace  *namespace.Namespace
 }
 
-// install enters the extensions into a configuration: a registry that is made of
-// it afterwards has them.
+// install adds the extensions to a configuration: a registry that is created from it
+// afterwards has them.
 func install(config *config.Config, list []extensions.Extension) (*instance, error) {
 	extended, err := extend(config, list)
 	if err != nil {
@@ -90,7 +89,7 @@ func install(config *config.Config, list []extensions.Extension) (*instance, err
 	if config.Stock.Middleware == nil {
 		config.Stock.Middleware = map[string][]configuration.Middleware{}
 	}
-	// First, that is, innermost: others decorate what ours returns.
+	// The first is the innermost: the others decorate what ours returns.
 	config.Stock.Middleware["registry"] = append([]configuration.Middleware{entry}, config.Stock.Middleware["registry"]...)
 	return i, nil
 }
@@ -106,9 +105,9 @@ func (i *instance) decorate(inner distribution.Namespace, driver storagedriver.S
 	return i.namespace
 }
 
-// handler is the handler of a registry whose own handler is next. A pull-through
-// cache knows no more referrers than it happened to pull, so it serves no listings
-// at all, and clients fall back to the tags of the origin.
+// handler adds the extensions to next, the handler of distribution. A pull-through
+// cache only knows the referrers that clients happened to pull, so it serves no
+// listings at all, and clients fall back to the tags of the upstream registry.
 func (i *instance) handler(next http.Handler) http.Handler {
 	for _, e := range i.extensions.enabled {
 		if wrapper, ok := e.(extensions.Wrapper); ok {
@@ -129,8 +128,8 @@ func (i *instance) handler(next http.Handler) http.Handler {
 	})
 }
 
-// accessController makes a controller like the one that distribution has made
-// of the same configuration by now.
+// accessController creates a controller like the one that distribution has created
+// from the same configuration.
 func (i *instance) accessController() auth.AccessController {
 	kind := i.config.Stock.Auth.Type()
 	if kind == "" || strings.EqualFold(kind, "none") {
@@ -143,14 +142,14 @@ func (i *instance) accessController() auth.AccessController {
 	return controller
 }
 
-// start begins the work in the background.
+// start starts the work in the background.
 func (i *instance) start() {
 	if i.extensions.index.Background && !i.config.IsProxy() {
 		i.index.PrepareAll(i.namespace.Enumerate, logProgress)
 	}
 }
 
-// close ends the work in the background and writes what is left to write.
+// close ends the work in the background and writes the derived files that are pending.
 func (i *instance) close(ctx context.Context) error {
 	if i.index == nil {
 		return nil

@@ -9,20 +9,20 @@ import (
 	"github.com/oras-distribution/registry/internal/referrers"
 )
 
-// observer writes what the index comes across to the log and the metrics.
+// observer reports the events of the index in the log and the metrics.
 type observer struct {
 	skipped, scanned, read, added, failed prometheus.Counter
 }
 
-// newObserver makes an observer, whose metrics are served if enabled.
+// newObserver creates an observer, whose metrics are served if enabled.
 func newObserver(enabled bool) *observer {
 	indexMetrics := prometheus.NewNamespace(metrics.NamespacePrefix, "referrers", nil)
 	o := &observer{
 		skipped: indexMetrics.NewCounter("skipped", "Entries that a listing left out because they cannot be pulled or read"),
-		scanned: indexMetrics.NewCounter("scanned_repositories", "Repositories that have become ready"),
-		read:    indexMetrics.NewCounter("scanned_manifests", "Manifests that had to be read for that"),
-		added:   indexMetrics.NewCounter("links_added", "Links that were missing and have been made"),
-		failed:  indexMetrics.NewCounter("background_failures", "Work in the background that failed and will be tried again"),
+		scanned: indexMetrics.NewCounter("scanned_repositories", "Repositories that have been prepared for listings"),
+		read:    indexMetrics.NewCounter("scanned_manifests", "Manifests that were read to prepare repositories"),
+		added:   indexMetrics.NewCounter("links_added", "Missing links that have been written"),
+		failed:  indexMetrics.NewCounter("background_failures", "Background tasks that failed and will be retried"),
 	}
 	if enabled {
 		prometheus.Register(indexMetrics)

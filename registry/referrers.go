@@ -23,7 +23,7 @@ import (
 func newReferrersCommand(list []extensions.Extension) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "referrers",
-		Short: "Look after the index of referrers",
+		Short: "Maintain the index of referrers",
 		Args:  cobra.ArbitraryArgs,
 		RunE:  subcommandRequired,
 	}
@@ -31,7 +31,7 @@ func newReferrersCommand(list []extensions.Extension) *cobra.Command {
 	return cmd
 }
 
-// tree is the storage tree that a command works on.
+// storageTree is the storage tree that a command works on.
 type storageTree struct {
 	driver    storagedriver.StorageDriver
 	namespace distribution.Namespace
@@ -39,8 +39,8 @@ type storageTree struct {
 	types     *manifest.Types
 }
 
-// openTree opens the storage tree of a configuration. Closing the index ends it.
-// Unless readOnly is asked for, read-only mode is an error.
+// openTree opens the storage tree of a configuration; the caller closes its index.
+// Unless readOnly is set, read-only mode in the configuration is an error.
 func openTree(ctx context.Context, path string, list []extensions.Extension, readOnly bool) (*storageTree, error) {
 	config, err := config.Load([]string{path})
 	if err != nil {
@@ -70,7 +70,7 @@ func openTree(ctx context.Context, path string, list []extensions.Extension, rea
 	return &storageTree{driver, namespace, referrers.New(driver, options), extended.types}, nil
 }
 
-// createDriver makes the storage driver of a configuration, some of which panic
+// createDriver creates the storage driver of a configuration. Some drivers panic
 // over their parameters.
 func createDriver(ctx context.Context, c *Config) (driver storagedriver.StorageDriver, err error) {
 	defer config.Recovered(&err)
@@ -104,14 +104,14 @@ func newRebuildCommand(list []extensions.Extension) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rebuild CONFIG",
 		Short: "Link every manifest to its subject",
-		Long: "Read every manifest of every repository and link those that have a subject to it. It may run\n" +
-			"beside a serving registry, and again: what is there already stays.",
+		Long: "Read every manifest of every repository and link those that have a subject to it. The command may\n" +
+			"run while registries are serving, and may be repeated: existing links stay.",
 		Args: arguments("CONFIG"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return rebuild(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], list, dryRun)
 		},
 	}
-	cmd.Flags().BoolVarP(&dryRun, "dry-run", "d", false, "say what would be done, and do nothing")
+	cmd.Flags().BoolVarP(&dryRun, "dry-run", "d", false, "only show what would be done")
 	return cmd
 }
 
@@ -137,9 +137,9 @@ func rebuild(ctx context.Context, out, progressOut io.Writer, path string, list 
 		return nil
 	})
 	report.Done()
-	verb := "made"
+	verb := "written"
 	if dryRun {
-		verb = "to be made"
+		verb = "to be written"
 	}
 	_, _ = fmt.Fprintf(out, "%d repositories, %d manifests read, %d links %s, %d manifests unreadable\n",
 		repositories, total.Read, total.Added, verb, total.Unreadable)
@@ -157,9 +157,10 @@ func newVerifyCommand(list []extensions.Extension) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify CONFIG",
 		Short: "Compare every link with every manifest, both ways",
-		Long: "Read every manifest and every link, and list what is missing, malformed or unreadable. The exit code is\n" +
-			"1 if anything is, and with --repair if anything could not be repaired. Links that lead nowhere are listed\n" +
-			"as dangling: they are never served, and garbage-collect removes them. It may run beside serving registries.",
+		Long: "Read every manifest and every link, and list those that are missing, malformed or unreadable. The exit\n" +
+			"code is 1 if there are any, or with --repair if any could not be repaired. Links whose manifest is gone\n" +
+			"are listed as dangling: they are never served, and garbage-collect removes them. The command may run\n" +
+			"while registries are serving.",
 		Args: arguments("CONFIG"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return verify(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], list, repair)

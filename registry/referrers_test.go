@@ -87,13 +87,13 @@ func run(args ...string) (stdout, stderr string, err error) {
 func TestRebuild(t *testing.T) {
 	a := newAttached(t)
 	link := layout.ReferrerLink("demo", a.image, a.sbom)
-	if out, _, err := run("rebuild", "--dry-run", a.config); err != nil || a.has(link) || !strings.Contains(out, "3 manifests read, 2 links to be made") {
+	if out, _, err := run("rebuild", "--dry-run", a.config); err != nil || a.has(link) || !strings.Contains(out, "3 manifests read, 2 links to be written") {
 		t.Fatalf("dry run: %v\n%s\nlink written: %v", err, out, a.has(link))
 	}
-	if out, progress, err := run("rebuild", a.config); err != nil || !a.has(link) || !strings.Contains(out, "2 links made") || !strings.Contains(progress, "3 manifests") {
+	if out, progress, err := run("rebuild", a.config); err != nil || !a.has(link) || !strings.Contains(out, "2 links written") || !strings.Contains(progress, "3 manifests") {
 		t.Fatalf("%v\n%s%s", err, out, progress)
 	}
-	if out, _, err := run("rebuild", a.config); err != nil || !strings.Contains(out, "0 links made") {
+	if out, _, err := run("rebuild", a.config); err != nil || !strings.Contains(out, "0 links written") {
 		t.Fatalf("again: %v\n%s", err, out)
 	}
 	a.put(t, layout.BlobData(a.sbom), "torn")
@@ -150,7 +150,7 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// Read-only mode holds for commands that write.
+// Read-only mode applies to commands that write.
 func TestReadOnlyMode(t *testing.T) {
 	a := newAttached(t)
 	t.Setenv("REGISTRY_STORAGE_MAINTENANCE_READONLY", "{enabled: true}")
@@ -159,7 +159,7 @@ func TestReadOnlyMode(t *testing.T) {
 			t.Errorf("%q: %v\n%s", args, err, out)
 		}
 	}
-	if out, _, err := run("rebuild", "--dry-run", a.config); err != nil || !strings.Contains(out, "2 links to be made") {
+	if out, _, err := run("rebuild", "--dry-run", a.config); err != nil || !strings.Contains(out, "2 links to be written") {
 		t.Errorf("dry run: %v\n%s", err, out)
 	}
 	if _, _, err := run("verify", a.config); err == nil || !strings.Contains(err.Error(), "2 faults") {
@@ -191,7 +191,7 @@ func TestTree(t *testing.T) {
 		t.Errorf("mermaid: %v\n%s", err, out)
 	}
 	if a.has(layout.Refs("demo")) {
-		t.Error("drawing a tree wrote to the storage")
+		t.Error("showing a tree wrote to the storage")
 	}
 	for _, args := range [][]string{
 		{"demo:none"}, {"none"}, {"Demo"}, {"demo@sha256:aa"}, {"demo:v1", "--format", "svg"}, {"demo@" + digest.FromString("x").String()},
@@ -202,10 +202,10 @@ func TestTree(t *testing.T) {
 	}
 }
 
-// Referrers that refer to one another in a circle can be written by hand.
+// Links by which referrers form a cycle can be written by hand.
 func TestTreeOfACircle(t *testing.T) {
 	a := newAttached(t)
-	// Many that no subject keeps from being attached to all others.
+	// Many manifests without a subject, each attached to all others.
 	many := []digest.Digest{}
 	for i := range 30 {
 		many = append(many, a.store(t, fmt.Sprintf(`{"mediaType":%q,"artifactType":"t","annotations":{"n":"%d"}}`, orasArtifact, i)))
@@ -223,7 +223,7 @@ func TestTreeOfACircle(t *testing.T) {
 	}
 }
 
-// Every command that referrers.md shows works as it stands there.
+// Every command in referrers.md works as it is shown there.
 func TestCommandsOfTheDocument(t *testing.T) {
 	text, err := os.ReadFile("../referrers.md")
 	if err != nil {
@@ -242,7 +242,7 @@ func TestCommandsOfTheDocument(t *testing.T) {
 		command, _, _ := strings.Cut(line, "#")
 		fields := strings.Fields(strings.NewReplacer("CONFIG", a.config, "REPOSITORY", "demo").Replace(command))
 		if len(fields) < 3 || fields[0] != "registry" || fields[1] != "referrers" {
-			t.Fatalf("%q is no such command", line)
+			t.Fatalf("%q is not a command of registry referrers", line)
 		}
 		if out, _, err := run(fields[2:]...); err != nil {
 			t.Errorf("%s: %v\n%s", command, err, out)

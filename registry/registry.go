@@ -1,5 +1,5 @@
-// Package registry is the registry binary without its list of drivers and
-// extensions: a registry as a value, and the commands.
+// Package registry provides a registry as an http.Handler, and the commands of the
+// registry binary. The main package adds drivers and extensions.
 package registry
 
 import (
@@ -21,8 +21,8 @@ type Config = config.Config
 // of the environment.
 func ParseConfig(file []byte) (*Config, error) { return config.Parse(file) }
 
-// Registry is a whole registry as a handler: what `registry serve` serves, without
-// listener, log settings and tracing.
+// Registry is a complete registry as a handler: everything that `registry serve` does,
+// except for the listener, log settings and tracing.
 type Registry struct {
 	handler  http.Handler
 	instance *instance
@@ -30,11 +30,10 @@ type Registry struct {
 	cancel   context.CancelFunc
 }
 
-// New makes a registry of a configuration, which must not be used for another one,
-// and of the extensions in the order in which they stand. It begins its work in
-// the background, which ends with Shutdown or when New fails. The storage drivers
-// and auth backends that the configuration names have to be linked into the
-// program.
+// New creates a registry from a configuration, which must not be used for another
+// registry, and from extensions, in the given order. It starts the work in the
+// background, which ends with Shutdown or when New fails. The storage drivers and auth
+// backends that the configuration names must be linked into the program.
 func New(ctx context.Context, config *Config, list ...extensions.Extension) (r *Registry, err error) {
 	i, err := install(config, list)
 	if err != nil {
@@ -56,12 +55,13 @@ func New(ctx context.Context, config *Config, list ...extensions.Extension) (r *
 	return r, nil
 }
 
-// ServeHTTP implements http.Handler. No panic crosses it but http.ErrAbortHandler.
+// ServeHTTP implements http.Handler. It does not panic, except with
+// http.ErrAbortHandler.
 func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) { r.handler.ServeHTTP(w, req) }
 
-// Shutdown ends the work in the background and writes what is left to write.
-// Requests should have ended before. Storage operations that hang are given up
-// when ctx ends.
+// Shutdown ends the work in the background and writes the derived files that are
+// pending. Requests should have ended before. Storage operations that hang are
+// abandoned when ctx ends.
 func (r *Registry) Shutdown(ctx context.Context) error {
 	defer r.cancel()
 	err := r.instance.close(ctx)

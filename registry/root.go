@@ -18,8 +18,8 @@ import (
 // version and revision are set by the linker.
 var version, revision string
 
-// Main runs the command that the process was started with and returns its exit
-// code. The extensions are served in the order in which they stand.
+// Main runs the command that the process was started with and returns its exit code.
+// The extensions are served in the given order.
 func Main(list ...extensions.Extension) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -36,7 +36,7 @@ func newRoot(list []extensions.Extension) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "registry",
 		Short:         "A container registry with reference types",
-		Long:          "registry is distribution's registry that also keeps what refers to an image:\nsignatures, SBOMs, attestations.",
+		Long:          "registry is distribution's registry that also stores, serves and lists what refers to an image:\nsignatures, SBOMs, attestations.",
 		Version:       Version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -49,7 +49,7 @@ func newRoot(list []extensions.Extension) *cobra.Command {
 	return root
 }
 
-// Version is what this binary was built from.
+// Version is the version that this binary was built from.
 func Version() string {
 	if version != "" {
 		return version

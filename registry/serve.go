@@ -20,19 +20,19 @@ import (
 	"github.com/oras-distribution/registry/internal/config"
 )
 
-// defaultDrainTimeout is how long requests may take to end after SIGTERM where
-// the configuration does not say: distribution would cut them off.
+// defaultDrainTimeout is how long requests may take to finish after SIGTERM if the
+// configuration does not say: distribution would interrupt them.
 const defaultDrainTimeout = 10 * time.Second
 
-// closeTimeout is how long writing the derived files may take at the end. They
-// can be lost.
+// closeTimeout is how long writing the derived files may take at the end. Losing them
+// does no harm.
 const closeTimeout = 5 * time.Second
 
 func newServeCommand(list []extensions.Extension) *cobra.Command {
 	return &cobra.Command{
 		Use:   "serve [CONFIG]",
 		Short: "Serve the registry",
-		Long:  "Serve the registry. Without a configuration file, here or in " + config.PathVariable + ", an embedded one is used.",
+		Long:  "Serve the registry. Without a configuration file, as argument or in " + config.PathVariable + ", an embedded one is used.",
 		Args:  arguments("[CONFIG]"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			return serve(args, list)
@@ -78,7 +78,7 @@ func serve(args []string, list []extensions.Extension) error {
 	return served
 }
 
-// newRegistry is distribution's, which panics over some mistakes in its
+// newRegistry calls distribution's NewRegistry, which panics over some mistakes in the
 // configuration.
 func newRegistry(stockConfig *configuration.Configuration) (registry *stock.Registry, err error) {
 	defer config.Recovered(&err)
@@ -86,7 +86,7 @@ func newRegistry(stockConfig *configuration.Configuration) (registry *stock.Regi
 	return stock.NewRegistry(context.Background(), stockConfig)
 }
 
-// announce says where a registry without a configuration listens and stores.
+// announce says where a registry without a configuration listens and stores its data.
 func announce(config *configuration.Configuration) {
 	where := config.Storage.Type()
 	if root, ok := config.Storage.Parameters()["rootdirectory"].(string); ok {
@@ -98,8 +98,8 @@ func announce(config *configuration.Configuration) {
 	fmt.Fprintf(os.Stderr, "registry: no configuration given: will listen on %s and store in %s\n", config.HTTP.Addr, where)
 }
 
-// serveDebug serves health, profiles and metrics where `http.debug` asks for it,
-// as distribution's own command does.
+// serveDebug serves health, profiles and metrics if `http.debug` is configured, as
+// distribution's own command does.
 func serveDebug(config *configuration.Configuration) {
 	debug := config.HTTP.Debug
 	if debug.Addr == "" {

@@ -8,8 +8,8 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 )
 
-// exporterVariable names the exporter of traces; distribution takes the one to a
-// local collector where it is not set.
+// exporterVariable names the exporter of traces. If it is not set, distribution exports
+// to a local collector.
 const exporterVariable = "OTEL_TRACES_EXPORTER"
 
 // tracesWanted reports whether the environment asks for traces.
@@ -23,9 +23,9 @@ func tracesWanted() bool {
 	return true
 }
 
-// untraced makes a registry that makes no spans unless the environment asks for
-// them: distribution would make one for every request and storage operation, and
-// export them to a collector that is not there.
+// untraced creates a registry that records no spans unless the environment asks for
+// them: distribution would record one for every request and storage operation, and
+// export them to a collector that does not exist.
 func untraced(newRegistry func() error) error {
 	if tracesWanted() {
 		return newRegistry()
@@ -33,7 +33,7 @@ func untraced(newRegistry func() error) error {
 	if err := os.Setenv(exporterVariable, "none"); err != nil {
 		logrus.Warnf("turning off the export of traces: %v", err)
 	}
-	// The first provider serves the tracers that distribution has made already, the
+	// The first provider serves the tracers that distribution has already created, the
 	// last one those of requests. In between, distribution sets its own.
 	otel.SetTracerProvider(noop.NewTracerProvider())
 	if err := newRegistry(); err != nil {

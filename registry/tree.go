@@ -21,8 +21,8 @@ func newTreeCommand(list []extensions.Extension) *cobra.Command {
 	var format string
 	cmd := &cobra.Command{
 		Use:   "tree CONFIG REPOSITORY[:TAG|@DIGEST]",
-		Short: "Show what is attached to what",
-		Long:  "Show what is attached to a manifest, and to that. Without tag and digest, to all that is tagged.",
+		Short: "Show the referrers of a manifest as a tree",
+		Long:  "Show the referrers of a manifest, and their referrers. Without a tag or digest, show those of all tags.",
 		Args:  arguments("CONFIG", "REPOSITORY[:TAG|@DIGEST]"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			write, ok := treeFormats[format]
@@ -36,7 +36,7 @@ func newTreeCommand(list []extensions.Extension) *cobra.Command {
 			return write(cmd.OutOrStdout(), nodes)
 		},
 	}
-	cmd.Flags().StringVar(&format, "format", "tree", "tree, json or mermaid")
+	cmd.Flags().StringVar(&format, "format", "tree", "output format: tree, json or mermaid")
 	return cmd
 }
 
@@ -68,7 +68,7 @@ func readTree(ctx context.Context, path, ref string, list []extensions.Extension
 		return nil, err
 	}
 	for _, root := range roots {
-		// Referrers may refer to one another in circles.
+		// Referrers may form cycles.
 		if err := opened.attach(ctx, repository.Named().Name(), root, map[digest.Digest]bool{root.Digest: true}); err != nil {
 			return nil, err
 		}

@@ -28,7 +28,7 @@ func BenchmarkCollect(b *testing.B) {
 		fill(linked, n, linked.signature)
 		for _, flags := range []string{"none", "delete-untagged"} {
 			for _, collector := range []string{"ours", "stock"} {
-				// Links do not concern stock, and cost ours something.
+				// Links do not affect stock, and cost ours something.
 				driver := map[string]storagedriver.StorageDriver{"ours": linked.driver, "stock": tree.driver}[collector]
 				b.Run(fmt.Sprintf("flags=%s/n=%d/collector=%s", flags, n, collector), func(b *testing.B) {
 					b.ReportAllocs()
@@ -42,7 +42,7 @@ func BenchmarkCollect(b *testing.B) {
 	}
 }
 
-// BenchmarkMark measures marking alone: n images with ten layers and two referrers.
+// BenchmarkMark measures only the marking: n images with ten layers and two referrers.
 func BenchmarkMark(b *testing.B) {
 	for _, n := range []int{10_000, 100_000} {
 		b.Run(fmt.Sprintf("n=%d", n), func(b *testing.B) {

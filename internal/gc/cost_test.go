@@ -17,8 +17,8 @@ import (
 	"github.com/oras-distribution/registry/internal/layout"
 )
 
-// fill puts n tagged images with two referrers each into a repository, as the
-// figures in docs/garbage-collection.md are measured.
+// fill puts n tagged images with two referrers each into a repository, as for
+// the figures in docs/garbage-collection.md.
 func fill(t *tree, n int, signature func(repo, name string, subject v1.Descriptor) v1.Descriptor) {
 	for i := range n {
 		image := t.image("r", fmt.Sprint("image ", i), "base layer")
@@ -28,7 +28,7 @@ func fill(t *tree, n int, signature func(repo, name string, subject v1.Descripto
 	}
 }
 
-// operations is how many storage operations of each kind a run does.
+// operations counts the storage operations of a run by kind.
 func operations(tb testing.TB, driver storagedriver.StorageDriver, options Options) map[string]int {
 	tb.Helper()
 	counted := newCounter()
@@ -36,8 +36,8 @@ func operations(tb testing.TB, driver storagedriver.StorageDriver, options Optio
 	return counted.kinds
 }
 
-// prefixes is how many folders of blobs there are: at most 256 for each
-// algorithm, and the only part of the cost that is not exactly linear.
+// prefixes counts the folders of blobs: at most 256 for each algorithm, and the only
+// part of the cost that is not exactly linear.
 func prefixes(tb testing.TB, driver storagedriver.StorageDriver) int {
 	tb.Helper()
 	list, err := driver.List(context.Background(), layout.Blobs+"/sha256")
@@ -47,7 +47,7 @@ func prefixes(tb testing.TB, driver storagedriver.StorageDriver) int {
 	return len(list)
 }
 
-// The cost of a run in which all is kept.
+// The cost of a run in which everything is kept.
 func TestOperationsAreLinear(t *testing.T) {
 	for _, n := range []int{100, 300} {
 		tree := newTree(t, inmemory.New())
@@ -61,7 +61,7 @@ func TestOperationsAreLinear(t *testing.T) {
 		}
 		for kind := range want {
 			if got[kind] != want[kind] {
-				t.Errorf("n=%d: %d operations are %s, want %d", n, got[kind], kind, want[kind])
+				t.Errorf("n=%d: %d operations of kind %s, want %d", n, got[kind], kind, want[kind])
 			}
 		}
 		if len(got) != 2 {
@@ -69,7 +69,7 @@ func TestOperationsAreLinear(t *testing.T) {
 		}
 		got = operations(t, tree.driver, Options{})
 		if got["read"] != 2*manifests {
-			t.Errorf("n=%d: without tags, %d operations are read, want %d", n, got["read"], 2*manifests)
+			t.Errorf("n=%d: without tags, %d reads, want %d", n, got["read"], 2*manifests)
 		}
 	}
 }
@@ -100,7 +100,7 @@ func TestReadsOfLayerLinks(t *testing.T) {
 	}
 }
 
-// The cost of a run in which most goes.
+// The cost of a run in which most is removed.
 func TestOperationsOfRemovalsAreLinear(t *testing.T) {
 	for _, n := range []int{100, 300} {
 		tree := newTree(t, inmemory.New())
@@ -124,7 +124,7 @@ func TestOperationsOfRemovalsAreLinear(t *testing.T) {
 		slack := map[string]int{"delete": n + 10} // derived files, and folders above
 		for kind := range want {
 			if got[kind] < want[kind] || got[kind] > want[kind]+slack[kind] {
-				t.Errorf("n=%d: %d operations are %s, want %d and at most %d more", n, got[kind], kind, want[kind], slack[kind])
+				t.Errorf("n=%d: %d operations of kind %s, want %d and at most %d more", n, got[kind], kind, want[kind], slack[kind])
 			}
 		}
 		if lists := got["list"] - folders; lists > 9*n+40 {
@@ -133,8 +133,8 @@ func TestOperationsOfRemovalsAreLinear(t *testing.T) {
 	}
 }
 
-// 20 ms for each operation, in the time of a bubble: a run over 1,000 images takes
-// at most a tenth of what it takes one operation after the other.
+// With 20 ms for each operation, in a synctest bubble, a run over 1,000 images takes at
+// most a tenth of what it takes with one operation after the other.
 func TestConcurrencyHidesLatency(t *testing.T) {
 	elapsed := map[int]time.Duration{}
 	underWay := map[int]int{}
@@ -166,12 +166,12 @@ func TestConcurrencyHidesLatency(t *testing.T) {
 	}
 	for concurrency, most := range underWay {
 		if most != concurrency {
-			t.Errorf("%d operations are under way at a time, want %d", most, concurrency)
+			t.Errorf("%d operations at a time, want %d", most, concurrency)
 		}
 	}
 }
 
-// What a run holds in memory when all is marked, for each digest.
+// The memory that a run uses for each digest when everything is marked.
 func TestMemory(t *testing.T) {
 	const n = 4000
 	tree := newTree(t, inmemory.New())
@@ -182,7 +182,7 @@ func TestMemory(t *testing.T) {
 	var after int64
 	var once sync.Once
 	collect(t, hooked{tree.driver, func(_, path string) error {
-		if path == layout.Blobs { // which is looked at when all is marked
+		if path == layout.Blobs { // which is listed when everything is marked
 			once.Do(func() { after = heap() })
 		}
 		return nil

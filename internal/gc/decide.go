@@ -11,20 +11,20 @@ import (
 	"github.com/oras-distribution/registry/internal/layout"
 )
 
-// plan is what goes from one repository.
+// plan is what is removed from one repository.
 type plan struct {
 	revisions    ids
 	hollow       ids   // folders of revisions without a link
 	layers       ids   // layer links
 	hollowLayers ids   // folders of layers without a link
-	links        edges // links of the index that go before their revision
-	lateLinks    edges // and those that go after it
+	links        edges // links of the index that are removed before their revision
+	lateLinks    edges // and those that are removed after it
 	subjects     ids   // folders of the index that are empty afterwards
 	derived      ids   // subjects with a derived file and no link
-	emptyIndex   bool  // no link stays
+	emptyIndex   bool  // no link is kept
 }
 
-// decide marks what is reachable in a repository and plans what goes.
+// decide marks what is reachable in a repository and plans what to remove.
 func (c *collector) decide(ctx context.Context, r *repository) error {
 	for _, list := range []*ids{&r.revisions, &r.hollow, &r.tagged, &r.layers, &r.aliases, &r.subjects, &r.derived} {
 		*list = list.sorted()
@@ -37,7 +37,7 @@ func (c *collector) decide(ctx context.Context, r *repository) error {
 			return err
 		}
 	}
-	if r.damaged { // perhaps only just now
+	if r.damaged { // perhaps found only now
 		r.plan = plan{}
 		c.keepAll(r)
 	}
@@ -75,14 +75,14 @@ func (c *collector) keepAll(r *repository) {
 	}
 }
 
-// mark returns all that stays in a repository, with the manifests that are too
-// young to go.
+// mark returns everything that is kept in a repository, including the manifests that
+// are too young to be removed.
 func (c *collector) mark(ctx context.Context, r *repository) (map[id]struct{}, error) {
 	links := slices.Concat(r.links, r.own).sorted()
 	referrers := func(n id) iter.Seq[id] {
 		return func(yield func(id) bool) {
 			if !r.revisions.has(n) {
-				return // what is not there has no referrers to keep
+				return // a subject that does not exist keeps no referrers
 			}
 			for referrer := range links.from(n) {
 				if r.revisions.has(referrer) && !yield(referrer) {
@@ -103,7 +103,7 @@ func (c *collector) mark(ctx context.Context, r *repository) (map[id]struct{}, e
 	return marked, err
 }
 
-// roots are the manifests that stay whatever refers to them.
+// roots are the manifests that are kept whether or not anything reaches them.
 func (c *collector) roots(r *repository, links edges) ids {
 	stays := func(n id) bool { return r.tagged.has(n) }
 	if !c.options.Untagged {
@@ -116,8 +116,8 @@ func (c *collector) roots(r *repository, links edges) ids {
 	return slices.DeleteFunc(slices.Clone(r.revisions), func(n id) bool { return !stays(n) })
 }
 
-// young returns those of the items whose file was stored after the cutoff.
-// Those whose file is not there are handed to gone.
+// young returns the items whose file was stored after the cutoff. It calls gone for
+// those whose file does not exist.
 func (c *collector) young(ctx context.Context, r *repository, items ids, file func(id) string, gone func(id)) (ids, error) {
 	var mu sync.Mutex
 	var young ids
@@ -143,8 +143,8 @@ func (c *collector) isYoung(info storagedriver.FileInfo) bool {
 	return info.ModTime().After(c.cutoff)
 }
 
-// planLayers plans which layer links go. A link that was made just now belongs
-// to a push in flight, which may need a blob that is old.
+// planLayers plans which layer links to remove. A new link belongs to a push in flight,
+// which may need a blob that is old.
 func (c *collector) planLayers(ctx context.Context, r *repository, marked map[id]struct{}) error {
 	candidates := r.layers.without(marked)
 	var hollow ids
@@ -165,8 +165,8 @@ func (c *collector) planLayers(ctx context.Context, r *repository, marked map[id
 	return nil
 }
 
-// planHollow plans which folders go that deletions left behind, on drivers that
-// know folders. One that was made just now may be about to be filled.
+// planHollow plans which empty folders to remove that deletions left behind, on drivers
+// with folders. A new one may be about to be filled.
 func (c *collector) planHollow(ctx context.Context, r *repository) error {
 	folders := func(folder func(id) string, list ids) (ids, error) {
 		young, err := c.young(ctx, r, list, folder, nil)
@@ -182,9 +182,9 @@ func (c *collector) planHollow(ctx context.Context, r *repository) error {
 	return err
 }
 
-// planLinks plans which links of the index go: those whose referrer goes. A link
-// to a subject that goes stays with its referrer, so that the subject has it
-// again if it is pushed again.
+// planLinks plans which links of the index to remove: those whose referrer is removed.
+// If a subject is removed and its referrer is kept, the link is kept, so that the
+// subject has it again if it is pushed again.
 func (r *repository) planLinks() {
 	p := &r.plan
 	var staying ids // subjects
@@ -195,7 +195,7 @@ func (r *repository) planLinks() {
 			staying = append(staying, link.from)
 			continue
 		case stored && !r.own.has(link):
-			// Only the link says that this is a referrer. A run that is cut off
+			// Only the link says that this is a referrer. A run that is interrupted
 			// between the two must leave it behind.
 			p.lateLinks = append(p.lateLinks, link)
 		default:

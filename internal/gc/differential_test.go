@@ -41,8 +41,8 @@ func tryStock(tb testing.TB, driver storagedriver.StorageDriver, options Options
 }
 
 // randomTree fills a tree without referrers. Each repository has a tag, and
-// content is shared within a repository only: where stock differs otherwise is
-// what TestWhereStockIsWrong is about.
+// content is shared only within a repository: TestWhereStockIsWrong covers the cases
+// in which stock differs.
 func randomTree(t *tree, random *rand.Rand) {
 	for r := range 1 + random.IntN(3) {
 		repo := []string{"r", "s/t", "s/u-v"}[r]
@@ -66,8 +66,8 @@ func randomTree(t *tree, random *rand.Rand) {
 		for i := range random.IntN(3) {
 			t.blob(repo, fmt.Sprintf("%s unused %d", repo, i))
 		}
-		// Through the API, a manifest goes with the tags that point to it. A child of
-		// an index may go, too.
+		// The API deletes a manifest together with the tags that point to it. A child of
+		// an index may be deleted too.
 		if random.IntN(2) == 0 {
 			gone := manifests[random.IntN(len(manifests))]
 			t.delete(repo, gone)
@@ -119,9 +119,8 @@ func compare(t *testing.T, before, ours, stock map[string]string) {
 	}
 }
 
-// Where content is shared between repositories, stock looks at all of them as one
-// for some of its decisions. What it removes, ours removes too; the blobs that
-// stay are the same.
+// Where repositories share content, stock treats all of them as one for some of its
+// decisions. Ours removes everything that stock removes, and both keep the same blobs.
 func TestSharedContentAsStock(t *testing.T) {
 	for seed := range uint64(60) {
 		random := rand.New(rand.NewPCG(seed, 6))
@@ -151,8 +150,8 @@ func TestSharedContentAsStock(t *testing.T) {
 	}
 }
 
-// What stock does otherwise, and ours does right. If one of these fails because
-// stock has been mended, the difference is gone and so may the test be.
+// What stock does differently, and ours does right. If one of these fails because stock
+// has been fixed, the test can be removed.
 func TestWhereStockIsWrong(t *testing.T) {
 	both := func(t *testing.T, options Options, build func(*tree)) (ours, stock map[string]string) {
 		t.Helper()
@@ -221,7 +220,7 @@ func TestWhereStockIsWrong(t *testing.T) {
 		}
 	})
 
-	t.Run("a layer that is named by another digest than it is stored under", func(t *testing.T) {
+	t.Run("a layer that is referenced by another digest than it is stored under", func(t *testing.T) {
 		tree := newTree(t, inmemory.New())
 		tree.tag("r", "v1", tree.imageWith("r", "image", tree.aliased("r", "layer")))
 		before := files(t, tree.driver)
@@ -230,7 +229,7 @@ func TestWhereStockIsWrong(t *testing.T) {
 			t.Error("ours changes a tree in which all is needed")
 		}
 		if err := tryStock(t, tree.driver, Options{}); err == nil {
-			t.Error("stock gets to the end")
+			t.Error("stock reports no error")
 		}
 		if files(t, tree.driver)[layout.BlobData(digest.FromString("layer"))] != "" {
 			t.Error("stock keeps its bytes")

@@ -11,9 +11,9 @@ import (
 // id stands for a digest in the memory of one run.
 type id uint32
 
-// digests gives each digest a small number, and keeps what is known of it in
-// all repositories together. A digest takes about 130 bytes, so that millions
-// fit into memory. Its methods may be called from many goroutines.
+// digests gives each digest a small number, and stores what is known about it across
+// all repositories. A digest takes about 130 bytes, so that millions fit into memory.
+// Its methods may be called from many goroutines.
 type digests struct {
 	mu      sync.Mutex
 	ids     map[[sha256.Size]byte]id
@@ -51,14 +51,14 @@ func (t *digests) id(d digest.Digest) id {
 	return t.locked(d)
 }
 
-// sized notes the size of content in bytes.
+// sized records the size of content in bytes.
 func (t *digests) sized(d digest.Digest, size int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.at(t.locked(d)).size = size
 }
 
-// stated is id, and notes the size in bytes that a manifest states, unless one is
+// stated is id, and records the size in bytes that a manifest states, unless one is
 // known.
 func (t *digests) stated(d digest.Digest, size int64) id {
 	t.mu.Lock()
@@ -105,14 +105,14 @@ func (t *digests) digest(n id) digest.Digest {
 	return digest.NewDigestFromBytes(digest.SHA256, t.at(n).sum[:])
 }
 
-// keep notes that a repository keeps content.
+// keep records that a repository keeps content.
 func (t *digests) keep(n id) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.at(n).kept = true
 }
 
-// keepAll notes that a repository keeps all of a set.
+// keepAll records that a repository keeps all of a set.
 func (t *digests) keepAll(set map[id]struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -121,7 +121,7 @@ func (t *digests) keepAll(set map[id]struct{}) {
 	}
 }
 
-// look is what is known of n.
+// look returns what is known about n.
 func (t *digests) look(n id) (size int64, kept bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

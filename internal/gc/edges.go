@@ -10,8 +10,8 @@ import (
 // referrer.
 type edge struct{ from, to id }
 
-// edges are many of them in little room: 8 bytes each. They are sorted by index
-// before they are asked for.
+// edges is a compact list, with 8 bytes for each edge. It must be sorted before it is
+// searched.
 type edges []edge
 
 func (e edges) sorted() edges {
@@ -23,7 +23,7 @@ func compareEdges(a, b edge) int {
 	return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(a.to, b.to))
 }
 
-// from yields where the edges from n lead.
+// from yields the targets of the edges from n.
 func (e edges) from(n id) iter.Seq[id] {
 	return func(yield func(id) bool) {
 		i, _ := slices.BinarySearchFunc(e, n, func(a edge, n id) int { return cmp.Compare(a.from, n) })
@@ -46,7 +46,7 @@ func (e edges) all() iter.Seq2[id, id] {
 	}
 }
 
-// has reports whether an edge is one of them.
+// has reports whether the list contains an edge.
 func (e edges) has(one edge) bool {
 	_, found := slices.BinarySearchFunc(e, one, compareEdges)
 	return found
@@ -65,7 +65,7 @@ func (l ids) has(n id) bool {
 	return found
 }
 
-// without returns those that are not in the set.
+// without returns the numbers that are not in the set.
 func (l ids) without(set map[id]struct{}) ids {
 	var rest ids
 	for _, n := range l {

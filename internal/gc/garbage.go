@@ -10,8 +10,8 @@ import (
 	"github.com/oras-distribution/registry/internal/layout"
 )
 
-// findGarbage looks through all blobs for those that no repository keeps. It
-// comes after all repositories have been decided on.
+// findGarbage finds the blobs that no repository keeps. It runs after all repositories
+// have been decided.
 func (c *collector) findGarbage(ctx context.Context) error {
 	if c.blind {
 		return nil
@@ -45,7 +45,7 @@ func (c *collector) findGarbage(ctx context.Context) error {
 	return nil
 }
 
-// garbageIn looks through the blobs whose hex digits begin with the same two.
+// garbageIn finds garbage among the blobs whose hex digits begin with the same two.
 func (c *collector) garbageIn(ctx context.Context, algorithm digest.Algorithm, prefix string) (ids, error) {
 	blobs, err := c.store.digestsOf(ctx, algorithm, prefix)
 	if err != nil {
@@ -54,7 +54,7 @@ func (c *collector) garbageIn(ctx context.Context, algorithm digest.Algorithm, p
 	var garbage ids
 	for _, d := range blobs {
 		if path.Dir(layout.BlobFolder(d)) != prefix {
-			continue // not where a registry looks for it
+			continue // not where a registry stores it
 		}
 		goes, err := c.isGarbage(ctx, d)
 		if err != nil {
@@ -68,8 +68,8 @@ func (c *collector) garbageIn(ctx context.Context, algorithm digest.Algorithm, p
 	return garbage, nil
 }
 
-// isGarbage reports whether a blob goes, and counts it if it stays. Sizes that no
-// manifest states, and those of what goes, are looked up.
+// isGarbage reports whether to remove a blob, and counts it if it is kept. It asks the
+// storage for sizes that no manifest states, and for the sizes of garbage.
 func (c *collector) isGarbage(ctx context.Context, d digest.Digest) (bool, error) {
 	size, kept := c.digests.look(c.digests.id(d))
 	if !kept || size == unknown {
@@ -96,8 +96,8 @@ func (c *collector) isGarbage(ctx context.Context, d digest.Digest) (bool, error
 	return false, nil
 }
 
-// isHollow reports whether the folder of a blob that is not there goes: an upload
-// that was cut off left it behind, unless one is just about to fill it.
+// isHollow reports whether to remove the folder of a blob without bytes: an interrupted
+// upload has left it behind, unless another one is just about to fill it.
 func (c *collector) isHollow(ctx context.Context, d digest.Digest) (bool, error) {
 	info, err := c.store.stat(ctx, layout.BlobFolder(d))
 	return err == nil && info != nil && !c.isYoung(info), err

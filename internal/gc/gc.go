@@ -1,16 +1,16 @@
-// Package gc removes what a registry no longer needs from its storage.
+// Package gc removes content that a registry no longer needs from its storage.
 //
 // A run has four steps. It reads every repository: links of the index, tags,
 // manifests, layer links. It marks, in each repository by itself, what is
 // reachable (see Mark): a manifest reaches what it references and its referrers,
-// and an alias the digest that its content is stored under.
-// It looks through the blobs for such as no repository keeps. And only when all
-// that has been read without trouble, it sweeps: in an order in which a run that
-// is cut off at any point leaves nothing reachable broken, and nothing that the
+// and an alias reaches the digest that its content is stored under.
+// It lists the blobs and finds those that no repository keeps. Only after all of
+// this has been read without errors does it sweep, in an order in which a run that
+// is interrupted at any point leaves nothing reachable broken, and nothing that the
 // next run does not find again.
 //
-// The cost is linear in manifests, tags, links and blobs: each is looked at a
-// fixed number of times. Memory is about 130 bytes for each digest.
+// The cost is linear in manifests, tags, links and blobs: each is read a fixed
+// number of times. Memory is about 130 bytes for each digest.
 package gc
 
 import (
@@ -25,11 +25,11 @@ import (
 	"github.com/oras-distribution/registry/internal/manifest"
 )
 
-// DefaultConcurrency is how many storage operations are under way at a time if
-// Options do not say.
+// DefaultConcurrency is the number of storage operations at a time if Options does
+// not say.
 const DefaultConcurrency = 16
 
-// Options say what a run removes, and how. The zero value removes what no
+// Options say what a run removes, and how. The zero value removes content that no
 // manifest needs.
 type Options struct {
 	// DryRun removes nothing, and reports what would be removed.
@@ -39,26 +39,26 @@ type Options struct {
 	// Dangling removes untagged referrers whose subject is not in the repository.
 	// With Untagged they go anyway.
 	Dangling bool
-	// SkipCorrupt goes on where something cannot be read: the repository that it
-	// is in is kept as it is, with all blobs that it could need.
+	// SkipCorrupt continues if something cannot be read: its repository is kept as it
+	// is, with all blobs that it could need.
 	SkipCorrupt bool
-	// OlderThan spares manifests and blobs that were stored less long ago. What
-	// was stored after the run began is always spared.
+	// OlderThan keeps manifests and blobs that were stored more recently. Content that
+	// was stored after the run began is always kept.
 	OlderThan time.Duration
-	// Concurrency bounds the storage operations under way. 0 means the default.
+	// Concurrency is the limit of storage operations at a time. 0 means the default.
 	Concurrency int
-	// Reach reads what a stored manifest reaches. Nil knows distribution's own types.
+	// Reach reads what a stored manifest reaches. Nil means distribution's own types.
 	Reach Reach
-	// Progress is told what is done. It may be nil.
+	// Progress is told about the progress of the run. It may be nil.
 	Progress Progress
 }
 
 // Reach reads from the bytes of a manifest what it needs, with sizes in bytes where
 // the manifest states them, and its subject, empty if it has none: a subject
-// reaches its referrers. The error says why the content is no manifest.
+// reaches its referrers. The error says why the content is not a manifest.
 type Reach func(content []byte) (references []manifest.Reached, subject digest.Digest, err error)
 
-// Progress is told how far a run has come: the counters are "repositories",
+// Progress is told about the progress of a run: the counters are "repositories",
 // "manifests", "blobs", "removed" and "bytes" (removed).
 type Progress interface {
 	Expect(counter string, n int64)
@@ -69,21 +69,21 @@ type Progress interface {
 type collector struct {
 	store   *store
 	options Options
-	cutoff  time.Time // what was stored later stays
+	cutoff  time.Time // what was stored later is kept
 	digests *digests
 
 	repositories []*repository
 	garbage      ids // blobs to be removed
 
 	mu     sync.Mutex
-	blind  bool // what some repository needs is not known: no blob may go
+	blind  bool // what some repository needs is not known: no blob may be removed
 	report Report
 }
 
-// Collect removes from the storage what options say is no longer needed. The
-// report holds what was done, also where there is an error; an error while
-// reading means that nothing was removed. Running it again finishes what an
-// error or the end of ctx cut off.
+// Collect removes from the storage what is no longer needed according to options. The
+// report says what was done, even if there is an error; an error while reading means
+// that nothing was removed. Running it again finishes what an error or the end of ctx
+// has interrupted.
 func Collect(ctx context.Context, driver storagedriver.StorageDriver, options Options) (Report, error) {
 	if options.Concurrency <= 0 {
 		options.Concurrency = DefaultConcurrency
@@ -119,7 +119,7 @@ func (c *collector) run(ctx context.Context) error {
 	return c.sweep(ctx)
 }
 
-// inspect reads a repository and decides what goes from it.
+// inspect reads a repository and decides what to remove from it.
 func (c *collector) inspect(ctx context.Context, r *repository) error {
 	if err := c.scan(ctx, r); err != nil {
 		return err
@@ -151,7 +151,7 @@ func (c *collector) trouble(ctx context.Context, r *repository, err error) error
 	return nil
 }
 
-// keepBlobs notes that it is not known which blobs are needed.
+// keepBlobs records that it is not known which blobs are needed.
 func (c *collector) keepBlobs() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

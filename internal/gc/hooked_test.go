@@ -7,7 +7,7 @@ import (
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 )
 
-// hooked is a driver that calls hook before each operation, which fails if the
+// hooked is a driver that calls hook before each operation. The operation fails if the
 // hook does.
 type hooked struct {
 	storagedriver.StorageDriver

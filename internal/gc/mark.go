@@ -25,10 +25,10 @@ func Mark[N comparable](roots iter.Seq[N], references, referrers func(N) iter.Se
 	return marked
 }
 
-// Dangling returns the referrers that have lost all their subjects: each of them
-// is not there, or dangling itself. links yields each pair of a subject and its
-// referrer once. What stays whatever becomes of its subject (because it is
-// tagged) is never dangling.
+// Dangling returns the referrers that have lost all their subjects: each subject does
+// not exist or is dangling itself. links yields each pair of a subject and its referrer
+// once. A referrer that stays without its subject (because it is tagged) is never
+// dangling.
 func Dangling[N comparable](links iter.Seq2[N, N], there, stays func(N) bool) map[N]struct{} {
 	dangling := map[N]struct{}{}
 	subjectsLeft := map[N]int{}

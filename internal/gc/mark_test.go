@@ -50,7 +50,7 @@ func TestMark(t *testing.T) {
 		"referrers":                       {"a", "", "as st", "ast"},
 		"what a referrer references":      {"a", "sx", "as", "asx"},
 		"referrer of a reference":         {"i", "ia ib", "as bt", "abist"},
-		"no way from referrer to subject": {"s", "sx", "as", "sx"},
+		"a referrer reaches no subject":   {"s", "sx", "as", "sx"},
 		"referrer of what is not reached": {"a", "", "bs", "a"},
 		"loop of references":              {"a", "ab ba", "", "ab"},
 		"loop of referrers":               {"a", "", "as sa", "as"},
@@ -98,9 +98,9 @@ func TestDangling(t *testing.T) {
 		"a chain with a tag in between": {"stu", "t", "as st tu", "s"},
 		"one of two subjects":           {"bs", "", "as bs", ""},
 		"none of two subjects":          {"s", "", "as bs", "s"},
-		"two ways down":                 {"stuv", "", "as at su tu uv", "stuv"},
-		"one way left":                  {"bstu", "", "as bt su tu", "s"},
-		"a loop that hangs on nothing":  {"st", "", "st ts", ""},
+		"two paths":                     {"stuv", "", "as at su tu uv", "stuv"},
+		"one path left":                 {"bstu", "", "as bt su tu", "s"},
+		"a loop that nothing leads to":  {"st", "", "st ts", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			in := func(set string) func(byte) bool {

@@ -30,7 +30,7 @@ var cases = []struct {
 	name  string
 	build func(t *tree)
 	// The names of the manifests that survive, in order; untagged is for both
-	// policies that remove what has no tag.
+	// policies that remove untagged manifests.
 	byDefault, dangling, untagged string
 }{
 	{"image with signature", func(t *tree) {
@@ -300,14 +300,14 @@ func removals(r Report) int64 {
 	return r.Manifests.Removed + r.LayerLinks.Removed + r.ReferrerLinks.Removed + r.Blobs.Removed + r.Bytes.Removed
 }
 
-// checkReport holds what a report says against what is there.
+// checkReport compares a report with the files.
 func checkReport(t *testing.T, before, after map[string]string, report Report) {
 	t.Helper()
 	check := func(what, part string, got Count) {
 		t.Helper()
 		had, has := countOf(before, part), countOf(after, part)
 		if got.Kept != has || got.Removed != had-has {
-			t.Errorf("%s: the report says %+v, but %d of %d are there", what, got, has, had)
+			t.Errorf("%s: the report says %+v, but %d of %d exist", what, got, has, had)
 		}
 	}
 	check("layer links", "/_layers/", report.LayerLinks)
@@ -323,7 +323,7 @@ func checkReport(t *testing.T, before, after map[string]string, report Report) {
 	}
 }
 
-// countOf is how many files have that in their path.
+// countOf counts the files whose path contains a text.
 func countOf(all map[string]string, part string) (n int64) {
 	for file := range all {
 		if strings.Contains(file, part) {
@@ -358,8 +358,8 @@ func TestBytesOfAliases(t *testing.T) {
 	}
 }
 
-// What is derived from the index goes with the last link of its subject. What is
-// known of the manifests of a repository stays.
+// The derived file of a subject is removed with its last link. What is known about the
+// manifests of a repository is kept.
 func TestDerivedFiles(t *testing.T) {
 	tree := newTree(t, inmemory.New())
 	loses, keeps, alone := tree.image("r", "loses one"), tree.image("r", "keeps all"), tree.image("r", "loses all")

@@ -22,9 +22,9 @@ import (
 	"github.com/oras-distribution/registry/internal/manifest"
 )
 
-// randomReferrers fills a tree with all that there is: images, indexes and
-// artifacts that share blobs and refer to one another across two repositories,
-// to what was deleted, and to what was never pushed.
+// randomReferrers fills a tree with manifests of all kinds: images, indexes and
+// artifacts that share blobs and refer to one another across two repositories, to
+// deleted manifests, and to manifests that were never pushed.
 func randomReferrers(t *tree, random *rand.Rand) {
 	for _, repo := range []string{"r", "s/t"} {
 		manifests := []v1.Descriptor{nowhere()}
@@ -77,7 +77,7 @@ func randomReferrers(t *tree, random *rand.Rand) {
 	}
 }
 
-// reachable is an own, slow account of what a tag reaches: "repo@digest".
+// reachable computes independently, and slowly, what a tag reaches: "repo@digest".
 func reachable(all map[string]string) map[string]bool {
 	reached := map[string]bool{}
 	stored := revisions(all)
@@ -150,7 +150,7 @@ func TestRandomReferrers(t *testing.T) {
 	}
 }
 
-// checkReferrers checks that no subject that is left has lost a referrer.
+// checkReferrers checks that no remaining subject has lost a referrer.
 func checkReferrers(t *testing.T, before, after map[string]string) {
 	t.Helper()
 	stored, left := revisions(before), revisions(after)

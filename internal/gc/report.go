@@ -5,7 +5,8 @@ import (
 	"slices"
 )
 
-// Count is how many of a kind stay and go. In a dry run, Removed is what would go.
+// Count is how many of a kind are kept and removed. In a dry run, Removed is what would
+// be removed.
 type Count struct {
 	Kept    int64 `json:"kept"`
 	Removed int64 `json:"removed"`
@@ -14,19 +15,21 @@ type Count struct {
 // Problem is something that could not be read, and that a run with
 // Options.SkipCorrupt therefore worked around.
 type Problem struct {
-	// Repository is the one that was kept as it is; empty if it was none in particular.
+	// Repository is the one that was kept as it is; empty for problems outside of
+	// repositories.
 	Repository string `json:"repository,omitempty"`
-	// Reason names what is wrong, and where.
+	// Reason says what is wrong, and where.
 	Reason string `json:"reason"`
 }
 
-// Counts are those that there are of a repository and of all of them.
+// Counts are the counts of a repository, or of all repositories.
 type Counts struct {
 	Manifests     Count `json:"manifests"`
 	LayerLinks    Count `json:"layerLinks"`
 	ReferrerLinks Count `json:"referrerLinks"`
-	// Bytes are those of blobs and manifests. What stays is counted as the manifests
-	// state it. Of a repository, they include what it shares with others.
+	// Bytes are the bytes of blobs and manifests. Those that are kept are counted as the
+	// manifests state them. The count of a repository includes content that it shares
+	// with others.
 	Bytes Count `json:"bytes"`
 }
 
@@ -46,8 +49,8 @@ type Report struct {
 	// Repositories are sorted by name.
 	Repositories []RepositoryReport `json:"repositories,omitempty"`
 	Problems     []Problem          `json:"problems,omitempty"`
-	// AllBlobsKept is whether no blob was removed because it could not be found
-	// out which are needed.
+	// AllBlobsKept is whether no blob was removed because it could not be determined
+	// which are needed.
 	AllBlobsKept bool `json:"allBlobsKept,omitempty"`
 }
 
@@ -77,7 +80,7 @@ func (c *Count) add(more Count) {
 	c.Removed += more.Removed
 }
 
-// bytes is the size of the content of a list without that of a part of it.
+// bytes is the size of the content of a list, without the items of part.
 func (c *collector) bytes(r *repository, list, part ids) (sum int64) {
 	for _, n := range list {
 		if !part.has(n) {
@@ -87,8 +90,8 @@ func (c *collector) bytes(r *repository, list, part ids) (sum int64) {
 	return sum
 }
 
-// bytesOf is the size of what a link of a repository stands for. Those of an alias
-// are counted with the digest that they are stored under.
+// bytesOf is the size of the content that a link leads to. The content of an alias is
+// counted with the digest that it is stored under.
 func (c *collector) bytesOf(r *repository, n id) int64 {
 	if r.aliases.has(n) {
 		return 0

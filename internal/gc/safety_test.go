@@ -22,7 +22,7 @@ import (
 	"github.com/oras-distribution/registry/internal/layout"
 )
 
-// mixedTree is a tree in which something of each kind goes and stays. It returns
+// mixedTree is a tree in which something of each kind is removed and kept. It returns
 // the manifests that survive with Options.Untagged.
 func mixedTree(t *tree) string {
 	image := t.image("r", "image", "shared")
@@ -46,9 +46,9 @@ func mixedTree(t *tree) string {
 	return "aliased image image.sig sbom sbom.sig"
 }
 
-// A run is cut off at each of its storage operations in turn, before and after
-// the operation took effect. What survives in the end can be pulled all the time,
-// with its referrers, and the next run comes to the same end.
+// A run is interrupted at each of its storage operations in turn, before and after the
+// operation took effect. What survives in the end can be pulled all the time, with its
+// referrers, and the next run has the same result.
 func TestKilledAnywhere(t *testing.T) {
 	for name, options := range map[string]Options{"untagged": {Untagged: true}, "dangling": {Dangling: true}} {
 		for _, concurrency := range []int{1, 8} {
@@ -97,8 +97,8 @@ func killEverywhere(t *testing.T, options Options, takesEffect bool) {
 	}
 }
 
-// killAt is a hook that lets nothing through from the operation of that number
-// on. takesEffect lets a deletion of that number happen, unseen by the run.
+// killAt is a hook that fails the operation of that number and all later ones. With
+// takesEffect, a deletion of that number happens, unseen by the run.
 func killAt(driver storagedriver.StorageDriver, at int, takesEffect bool) func(operation, path string) error {
 	var mu sync.Mutex
 	n := 0
@@ -183,18 +183,18 @@ func TestOlderThan(t *testing.T) {
 	age(t, driver, 2*time.Hour)
 	collect(t, driver, options)
 	if got := tree.survivors(); got != "tagged" {
-		t.Errorf("when all are old, %s are left", got)
+		t.Errorf("with all of them old, %s are left", got)
 	}
 }
 
-// What is pushed while a run is under way stays, without OlderThan too.
+// What is pushed during a run is kept, even without OlderThan.
 func TestPushedMeanwhile(t *testing.T) {
 	for _, moment := range []string{layout.Subjects("r"), layout.Tags("r"), layout.Revisions("r"), layout.Layers("r"), layout.Blobs} {
 		t.Run(moment, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { pushMeanwhile(t, moment) }) })
 	}
 }
 
-// pushMeanwhile pushes when a run comes to a path; the time is that of a bubble.
+// pushMeanwhile pushes when a run comes to a path. It runs in a synctest bubble.
 func pushMeanwhile(t *testing.T, moment string) {
 	t.Helper()
 	tree := newTree(t, inmemory.New())

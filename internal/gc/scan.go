@@ -18,28 +18,28 @@ import (
 // repository is what is known of one repository.
 type repository struct {
 	name    string
-	indexed bool // there is something of the index
+	indexed bool // it has a folder of the index
 	report  RepositoryReport
 	plan    plan
 
 	mu        sync.Mutex
-	damaged   bool  // something could not be read: all of it stays
-	revisions ids   // the manifests that are in the repository
+	damaged   bool  // something could not be read: everything is kept
+	revisions ids   // the manifests in the repository
 	hollow    ids   // folders of revisions that are no longer in it
 	tagged    ids   // what tags point to
 	layers    ids   // folders of layer links
-	aliases   ids   // what is stored under another digest
+	aliases   ids   // digests whose content is stored under another digest
 	subjects  ids   // folders of the index
-	derived   ids   // subjects that derived files are about
-	needs     edges // from manifests to what they reference, and from aliases to what they stand for
+	derived   ids   // subjects with a derived file
+	needs     edges // from manifests to what they reference, and from aliases to their targets
 	links     edges // from subjects to referrers, as the index has it
 	own       edges // from subjects to referrers, as the manifests say
 }
 
-// findRepositories finds all folders that hold something of a repository. Their
-// names are not judged: what lies in a folder nobody can pull from stays, too.
+// findRepositories finds all folders with content of a repository. It does not check
+// their names: content in a folder that nobody can pull from is kept too.
 func (c *collector) findRepositories(ctx context.Context) error {
-	// Where no repository is, all blobs are garbage, or this is the wrong place.
+	// Without repositories, all blobs are garbage, or this is the wrong folder.
 	if _, there, err := c.store.list(ctx, layout.Repositories); !there && err == nil {
 		if _, blobs, err := c.store.list(ctx, layout.Blobs); blobs || err != nil {
 			return cmp.Or(err, fmt.Errorf("%s: there are blobs, but no such folder", layout.Repositories))
@@ -52,7 +52,7 @@ func (c *collector) findRepositories(ctx context.Context) error {
 		err := each(ctx, c.store, folders, func(ctx context.Context, folder string) error {
 			paths, _, err := c.store.list(ctx, folder)
 			if err != nil {
-				c.keepBlobs() // of the repositories that are not found
+				c.keepBlobs() // of repositories that are not found
 				return c.trouble(ctx, nil, err)
 			}
 			mu.Lock()
@@ -92,7 +92,7 @@ func repositoryIn(folder string, paths []string) *repository {
 func (c *collector) scan(ctx context.Context, r *repository) error {
 	for _, step := range []struct {
 		scan  func(context.Context, *repository) error
-		blobs bool // without it, it is not known which blobs the repository needs
+		blobs bool // if it fails, it is not known which blobs the repository needs
 	}{
 		{c.scanLinks, false}, {c.scanTags, false}, {c.scanRevisions, true}, {c.scanLayers, true},
 	} {
@@ -184,16 +184,16 @@ func (c *collector) scanRevisions(ctx context.Context, r *repository) error {
 
 // What can be wrong with a manifest or a link.
 var (
-	errLink    = errors.New("its link has another content")
-	errAlias   = errors.New("its link names no digest")
+	errLink    = errors.New("its link does not contain its digest")
+	errAlias   = errors.New("its link does not contain a digest")
 	errMissing = errors.New("its bytes are not in the storage")
 	errBytes   = errors.New("its bytes do not have its digest")
 )
 
-// follow reads the link of a digest and returns the digest that its bytes are
-// stored under. If that is another one, the link is an alias: what a client names
-// by a digest of another algorithm, distribution stores under the canonical one.
-// An alias needs what it stands for: the link of that, and the bytes.
+// follow reads the link of a digest and returns the digest that its bytes are stored
+// under. If that is another one, the link is an alias: a client has pushed the content
+// under a digest of another algorithm, and distribution has stored it under the
+// canonical one. An alias needs its target: the target's link, and the bytes.
 func (c *collector) follow(ctx context.Context, r *repository, d digest.Digest, link string) (stored digest.Digest, there bool, err error) {
 	content, there, err := c.store.read(ctx, link)
 	stored = digest.Digest(content)
@@ -207,7 +207,7 @@ func (c *collector) follow(ctx context.Context, r *repository, d digest.Digest, 
 		r.alias(c.digests.id(d), c.digests.id(stored))
 	}
 	if err != nil && d.Algorithm() != digest.Canonical {
-		c.keepBlobs() // the one that it stands for is not known
+		c.keepBlobs() // its target is not known
 	}
 	return stored, there, err
 }

@@ -11,14 +11,14 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// store is a storage driver with a bound on how many operations are under way.
-// A path that is not there is never an error, and every error names its path.
+// store is a storage driver with a limit on operations at a time. A path that does not
+// exist is never an error, and every error names its path.
 type store struct {
 	driver storagedriver.StorageDriver
 	slots  chan struct{}
 }
 
-// do runs one operation, and reports whether the path was there.
+// do runs one operation, and reports whether the path exists.
 func (s *store) do(ctx context.Context, doing, file string, run func() error) (there bool, err error) {
 	select {
 	case s.slots <- struct{}{}:
@@ -41,14 +41,14 @@ func (s *store) do(ctx context.Context, doing, file string, run func() error) (t
 	return false, fmt.Errorf("%s %s: %w", doing, file, err)
 }
 
-// list returns the paths of what is in a folder.
+// list returns the paths of the entries of a folder.
 func (s *store) list(ctx context.Context, folder string) (paths []string, there bool, err error) {
 	there, err = s.do(ctx, "listing", folder, func() (err error) {
 		paths, err = s.driver.List(ctx, folder)
 		return err
 	})
 	if err != nil && ctx.Err() == nil {
-		// A stray file is no folder, which drivers report each in its own way.
+		// A stray file is not a folder, which each driver reports in its own way.
 		if info, _ := s.stat(ctx, folder); info != nil && !info.IsDir() {
 			return nil, false, nil
 		}
@@ -65,9 +65,9 @@ func (s *store) read(ctx context.Context, file string) (content []byte, there bo
 	return content, there, err
 }
 
-// stat returns what is known of a path, nil if it is not there.
+// stat returns the information about a path, nil if it does not exist.
 func (s *store) stat(ctx context.Context, file string) (info storagedriver.FileInfo, err error) {
-	there, err := s.do(ctx, "looking at", file, func() (err error) {
+	there, err := s.do(ctx, "checking", file, func() (err error) {
 		info, err = s.driver.Stat(ctx, file)
 		return err
 	})
@@ -77,13 +77,13 @@ func (s *store) stat(ctx context.Context, file string) (info storagedriver.FileI
 	return info, nil
 }
 
-// remove deletes a path and all below it.
+// remove deletes a path and everything below it.
 func (s *store) remove(ctx context.Context, file string) (there bool, err error) {
 	return s.do(ctx, "deleting", file, func() error { return s.driver.Delete(ctx, file) })
 }
 
-// digests lists a folder whose entries are <alg>/<hex>. Other entries are left
-// out: they are nobody's.
+// digests lists a folder whose entries are <alg>/<hex>. It leaves out other entries,
+// which no registry has written.
 func (s *store) digests(ctx context.Context, folder string) (list []digest.Digest, err error) {
 	algorithms, _, err := s.list(ctx, folder)
 	for _, algorithm := range algorithms {
@@ -109,8 +109,8 @@ func (s *store) digestsOf(ctx context.Context, algorithm digest.Algorithm, folde
 	return list, err
 }
 
-// each calls do for all items, on as many goroutines as operations may be under
-// way, and ends at the first error.
+// each calls do for all items, on as many goroutines as there may be operations at a
+// time, and ends at the first error.
 func each[T any](ctx context.Context, s *store, items []T, do func(context.Context, T) error) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(cap(s.slots))

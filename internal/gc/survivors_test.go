@@ -15,8 +15,8 @@ import (
 	"github.com/oras-distribution/registry/internal/layout"
 )
 
-// survivors are the names of the manifests that a tree has, in order. Each can be
-// pulled, and apart from what they need nothing is left.
+// survivors returns the names of the manifests in a tree, in order. It checks that each
+// can be pulled, and that nothing is left that none of them needs.
 func (t *tree) survivors() string {
 	t.Helper()
 	all := files(t, t.driver)
@@ -50,7 +50,7 @@ func (t *tree) survivors() string {
 	return strings.Join(names, " ")
 }
 
-// pull follows what a manifest needs through the files of a tree, and notes them.
+// pull follows what a manifest needs through the files of a tree, and records them.
 func pull(all map[string]string, repo string, d digest.Digest, needed map[string]bool) error {
 	content, err := follow(all, layout.RevisionLink(repo, d), d, needed)
 	if err != nil {
@@ -90,12 +90,12 @@ func pull(all map[string]string, repo string, d digest.Digest, needed map[string
 	return nil
 }
 
-// follow returns the bytes that the link of a digest leads to, and notes what is
+// follow returns the bytes that the link of a digest leads to, and records what is
 // needed for it.
 func follow(all map[string]string, link string, d digest.Digest, needed map[string]bool) (string, error) {
 	stored := digest.Digest(all[link])
 	if stored.Validate() != nil {
-		return "", fmt.Errorf("its link holds %q", all[link])
+		return "", fmt.Errorf("its link contains %q", all[link])
 	}
 	content := all[layout.BlobData(stored)]
 	if d.Algorithm().FromString(content) != d {
@@ -105,8 +105,9 @@ func follow(all map[string]string, link string, d digest.Digest, needed map[stri
 	return content, nil
 }
 
-// checkIndex checks that no link of the index leads nowhere, that no derived file
-// is about nothing, and that no tag remembers what is gone.
+// checkIndex checks that every link of the index leads to a manifest, that every derived
+// file is about a subject with referrers, and that no tag history names a manifest that
+// is gone.
 func (t *tree) checkIndex(all map[string]string) {
 	t.Helper()
 	for file := range all {

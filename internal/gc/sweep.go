@@ -7,7 +7,7 @@ import (
 	"github.com/oras-distribution/registry/internal/layout"
 )
 
-// sweep removes what is planned. A dry run counts it only.
+// sweep removes what is planned. A dry run only counts it.
 func (c *collector) sweep(ctx context.Context) error {
 	removals := len(c.garbage)
 	for _, r := range c.repositories {
@@ -18,7 +18,7 @@ func (c *collector) sweep(ctx context.Context) error {
 	if err := each(ctx, c.store, c.repositories, c.sweepRepository); err != nil {
 		return err
 	}
-	// Blobs go last: nothing must lead to one that is gone.
+	// Blobs are removed last: nothing must lead to one that is gone.
 	return each(ctx, c.store, c.garbage, func(ctx context.Context, n id) error {
 		return c.remove(ctx, layout.BlobFolder(c.digests.digest(n)), func() {
 			c.report.Blobs.Removed++
@@ -28,8 +28,8 @@ func (c *collector) sweep(ctx context.Context) error {
 	})
 }
 
-// sweepRepository removes what is planned in a repository. What leads to
-// something goes before what it leads to.
+// sweepRepository removes what is planned in a repository. References are removed before
+// their targets.
 func (c *collector) sweepRepository(ctx context.Context, r *repository) error {
 	for _, step := range []func(context.Context, *repository) error{
 		func(ctx context.Context, r *repository) error { return c.sweepLinks(ctx, r, r.plan.links) },
@@ -47,7 +47,7 @@ func (c *collector) sweepRepository(ctx context.Context, r *repository) error {
 	return nil
 }
 
-// remove removes one thing. If it was there, counted is called to count it.
+// remove removes one path. If it existed, counted is called to count it.
 func (c *collector) remove(ctx context.Context, file string, counted func()) error {
 	if !c.options.DryRun {
 		there, err := c.store.remove(ctx, file)
@@ -71,8 +71,8 @@ func (c *collector) sweepLinks(ctx context.Context, r *repository, links edges) 
 	})
 }
 
-// sweepTags removes the manifests that go from the histories of all tags. Each
-// history is read once.
+// sweepTags removes the manifests that are to be removed from the histories of all
+// tags. Each history is read once.
 func (c *collector) sweepTags(ctx context.Context, r *repository) error {
 	if c.options.DryRun || len(r.plan.revisions) == 0 {
 		return nil
@@ -129,7 +129,7 @@ func (c *collector) sweepLayers(ctx context.Context, r *repository) error {
 }
 
 // sweepDerived removes the derived files of subjects that no longer have referrers.
-// Nothing depends on it: what is derived are facts about manifests, which stay true
+// Nothing depends on that: derived files contain facts about manifests, which stay true
 // when the manifests are gone.
 func (c *collector) sweepDerived(ctx context.Context, r *repository) error {
 	return each(ctx, c.store, r.plan.derived, func(ctx context.Context, subject id) error {
@@ -137,8 +137,8 @@ func (c *collector) sweepDerived(ctx context.Context, r *repository) error {
 	})
 }
 
-// sweepIndex removes the folders of the index that have become empty. Each is
-// looked at again: a push may have put a link into it.
+// sweepIndex removes the folders of the index that have become empty. It checks each
+// again: a push may have put a link into it.
 func (c *collector) sweepIndex(ctx context.Context, r *repository) error {
 	if c.options.DryRun || !r.indexed || r.damaged {
 		return nil

@@ -21,7 +21,7 @@ import (
 	"github.com/oras-distribution/registry/internal/manifest"
 )
 
-// drivers are those that the tests run on: one that knows folders on disk, one in
+// drivers are the drivers that the tests run on: one with folders on disk, one in
 // memory.
 func drivers(tb testing.TB) map[string]func() storagedriver.StorageDriver {
 	tb.Helper()
@@ -33,8 +33,8 @@ func drivers(tb testing.TB) map[string]func() storagedriver.StorageDriver {
 	}
 }
 
-// disk is the filesystem driver with a quicker way to write a tree: it does not
-// wait for the disk after each file.
+// disk is the filesystem driver with a faster way to write a tree: it does not sync
+// each file.
 type disk struct {
 	*filesystem.Driver
 	root string
@@ -85,8 +85,8 @@ func (t *tree) blob(repo, content string) v1.Descriptor {
 }
 
 // aliased puts a blob into a repository as distribution does when the client
-// names its SHA-512 digest: the bytes stand under the canonical digest, and the
-// link of the SHA-512 digest names that. It returns the descriptor of the client.
+// names its SHA-512 digest: the bytes are stored under the canonical digest, and the
+// link of the SHA-512 digest contains that. It returns the descriptor of the client.
 func (t *tree) aliased(repo, content string) v1.Descriptor {
 	t.Helper()
 	stored := t.blob(repo, content)
@@ -146,7 +146,7 @@ func (t *tree) image(repo, name string, layers ...string) v1.Descriptor {
 	return t.imageWith(repo, name, blobs...)
 }
 
-// imageWith is image with layers that are there already.
+// imageWith is image with existing layers.
 func (t *tree) imageWith(repo, name string, layers ...v1.Descriptor) v1.Descriptor {
 	t.Helper()
 	layers = append([]v1.Descriptor{t.blob(repo, "layer of "+name)}, layers...)
@@ -167,8 +167,8 @@ func (t *tree) unlinked(repo, name string, subject v1.Descriptor) v1.Descriptor 
 	return t.manifest(repo, name, imageOf(name, t.blob(repo, "{}"), &subject, t.blob(repo, "signature "+name)))
 }
 
-// artifact puts an ORAS artifact manifest into a repository and links it. It has
-// a blob of its own, and those.
+// artifact puts an ORAS artifact manifest into a repository and links it. It has the
+// given blobs and one of its own.
 func (t *tree) artifact(repo, name string, subject *v1.Descriptor, blobs ...v1.Descriptor) v1.Descriptor {
 	t.Helper()
 	content := map[string]any{
@@ -244,7 +244,7 @@ func copyTo(tb testing.TB, all map[string]string, driver storagedriver.StorageDr
 	return driver
 }
 
-// revisions are the manifests that a tree has, as "repo@digest".
+// revisions are the manifests in a tree, as "repo@digest".
 func revisions(all map[string]string) []string {
 	var list []string
 	for file := range all {

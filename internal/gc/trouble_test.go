@@ -17,8 +17,8 @@ import (
 
 var errStorage = errors.New("the storage is on fire")
 
-// damages are what can be wrong with a tree in which the repository "r" has a
-// tagged image and much that goes, and "s" has an untagged image that goes.
+// damages are what can be wrong with a tree in which the repository "r" has a tagged
+// image and much garbage, and "s" has an untagged image.
 var damages = []struct {
 	name   string
 	damage func(t *tree, image, sbom v1.Descriptor) (fails string) // a path whose operations fail
@@ -151,8 +151,8 @@ func TestTrouble(t *testing.T) {
 	}
 }
 
-// checkSpared checks that all of "r" is as it was, with every blob that has a
-// link there, and that "s" has been collected.
+// checkSpared checks that "r" is unchanged, with every blob that has a link there, and
+// that "s" has been collected.
 func checkSpared(t *testing.T, before, after map[string]string, blobs bool) {
 	t.Helper()
 	linked := map[string]bool{}
@@ -171,7 +171,7 @@ func checkSpared(t *testing.T, before, after map[string]string, blobs bool) {
 		case strings.HasPrefix(file, layout.Repository("r")+"/") || linked[file]:
 			t.Errorf("%s is gone", file)
 		case strings.HasPrefix(file, layout.Blobs) && blobs:
-			t.Errorf("%s is gone, although it is not known what is needed", file)
+			t.Errorf("%s is gone, although it is not known which blobs are needed", file)
 		case strings.HasPrefix(file, layout.Repository("s")+"/"):
 			goneFromS++
 		}
@@ -181,7 +181,7 @@ func checkSpared(t *testing.T, before, after map[string]string, blobs bool) {
 	}
 }
 
-// Where the folder of repositories is missing, the storage may not be mounted.
+// If the folder of repositories is missing, the storage may not be mounted.
 func TestNoRepositories(t *testing.T) {
 	tree := newTree(t, inmemory.New())
 	if report := collect(t, tree.driver, Options{}); removals(report) != 0 {
@@ -195,7 +195,7 @@ func TestNoRepositories(t *testing.T) {
 	}
 }
 
-// A run that is told to stop removes nothing more, and says so.
+// A run that is stopped removes nothing more, and says so.
 func TestInterrupted(t *testing.T) {
 	tree := newTree(t, inmemory.New())
 	for _, name := range []string{"a", "b", "c", "d"} {
@@ -225,7 +225,7 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-// A stray file where a folder is expected is nobody's, and no trouble.
+// A stray file where a folder is expected is ignored.
 func TestStrayFiles(t *testing.T) {
 	for name, driver := range drivers(t) {
 		t.Run(name, func(t *testing.T) {

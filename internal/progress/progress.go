@@ -1,5 +1,5 @@
-// Package progress shows how far a long command has come: a bar on a terminal,
-// a plain line now and then everywhere else.
+// Package progress shows the progress of a long command: a bar on a terminal, and a
+// plain line now and then everywhere else.
 package progress
 
 import (
@@ -15,29 +15,29 @@ import (
 	"golang.org/x/term"
 )
 
-// How often a line is written, and how often the bar of a terminal is drawn.
+// How often a line is written, and how often the bar on a terminal is drawn.
 const (
 	lineInterval = 10 * time.Second
 	drawInterval = 200 * time.Millisecond
 )
 
-// Reporter counts what was done and shows it. Its methods may be called from
-// many goroutines, and do nothing on a nil Reporter.
+// Reporter counts work and shows it. Its methods may be called from many goroutines,
+// and do nothing on a nil Reporter.
 type Reporter struct {
 	what   string
 	out    io.Writer
-	bar    *progressbar.ProgressBar // nil: lines
+	bar    *progressbar.ProgressBar // nil: write lines instead
 	ticker <-chan time.Time
 	stop   chan struct{}
 	ended  chan struct{}
 
 	mu       sync.Mutex
-	names    []string // in the order in which they came
+	names    []string // in the order of their first use
 	counts   map[string]int64
 	expected map[string]int64
 }
 
-// New starts a Reporter that writes to w; what names the work. Done ends it.
+// New starts a Reporter that writes to w; what describes the work. Done ends it.
 func New(w io.Writer, what string) *Reporter {
 	file, ok := w.(*os.File)
 	interval := lineInterval
@@ -76,8 +76,7 @@ func (r *Reporter) Add(counter string, n int64) {
 	r.counts[counter] += n
 }
 
-// Expect says that n more of a counter are to come, which is what a bar measures
-// itself by.
+// Expect adds n to the expected total of a counter, which the bar is scaled to.
 func (r *Reporter) Expect(counter string, n int64) {
 	if r == nil {
 		return
@@ -113,7 +112,7 @@ func (r *Reporter) run() {
 	}
 }
 
-// show draws the state once. That it cannot be shown is not worth an error.
+// show draws the state once. Failing to do so is not an error.
 func (r *Reporter) show() {
 	line, done, total := r.state()
 	if r.bar == nil {
@@ -127,7 +126,7 @@ func (r *Reporter) show() {
 	}
 }
 
-// state is the text to show, and how much is done of how much.
+// state returns the text to show, how much is done, and the expected total.
 func (r *Reporter) state() (line string, done, total int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -25,7 +25,7 @@ func TestLines(t *testing.T) {
 	}
 }
 
-// A file that is no terminal gets lines, and no control characters.
+// A file that is not a terminal gets lines, and no control characters.
 func TestNoTerminal(t *testing.T) {
 	var out bytes.Buffer
 	r := New(&out, "collecting")

@@ -1,5 +1,5 @@
-// Package access_test holds who may do what: every route with every method and
-// every kind of credentials.
+// Package access_test tests who may do what: every route with every method and every
+// kind of credentials.
 package access_test
 
 import (
@@ -12,8 +12,8 @@ import (
 	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
-// The repositories: one that the credentials are about, one of somebody else's,
-// and one that does not exist and whose name is as long as that of the first.
+// The repositories: one that the credentials are for, one of somebody else, and one that
+// does not exist and whose name is as long as the first one's.
 const (
 	private = "private/app"
 	other   = "other/app"
@@ -28,8 +28,8 @@ type fixture struct {
 	signature harness.Manifest
 }
 
-// start starts a registry that asks for credentials, and fills it with those
-// that allow everything.
+// start starts a registry that requires credentials, and fills it with those that allow
+// everything.
 func start(t *testing.T, driver, config, everything string) fixture {
 	t.Helper()
 	f := fixture{registry: harness.Start(t, harness.Options{Driver: driver, Config: config})}
@@ -46,27 +46,27 @@ func (f *fixture) fill(c *harness.Client) {
 	}
 }
 
-// need is the access that a request takes.
+// need is the access that a request requires.
 type need int
 
 const (
-	credentials need = iota // any that are good
+	credentials need = iota // any valid ones
 	pull
 	pullAndPush
 	deletion
 	catalog
 )
 
-// request is one cell row of the matrix.
+// request is one row of the matrix.
 type request struct {
 	method, path string
 	body         []byte
 	contentType  string
 	need         need
-	status       int // with the access that it takes, in the repository private
+	status       int // with the required access, in the repository private
 }
 
-// requests are all routes with all methods that they take or refuse.
+// requests are all routes with all methods that they accept or refuse.
 func (f *fixture) requests(repository string) []request {
 	d := f.image.Digest.String()
 	var list []request
@@ -125,8 +125,8 @@ func (r request) send(c *harness.Client, who holder, headers ...string) *harness
 	return c.With(who.authorization).Send(r.method, r.path, r.body, append(headers, harness.AcceptAll)...)
 }
 
-// matrix sends every request as everybody: first as those who may most, so that
-// whatever is cached for them is there when the others ask.
+// matrix sends every request as everybody, first as those with most access, so that
+// anything that is cached for them is there when the others ask.
 func (f *fixture) matrix(t *testing.T, holders []holder) {
 	t.Helper()
 	c := f.registry.Client()
@@ -148,8 +148,8 @@ func (f *fixture) matrix(t *testing.T, holders []holder) {
 	t.Logf("%d cells", cells)
 }
 
-// refused expects a refusal that tells nothing: it is the same whether the
-// repository is there or not, and whatever the client says it has already.
+// refused expects a refusal that reveals nothing: it is the same whether the repository
+// exists or not, and whatever the client claims to have already.
 func (f *fixture) refused(t *testing.T, c *harness.Client, r request, who holder, resp *harness.Response) {
 	t.Helper()
 	if resp.Status != http.StatusUnauthorized || resp.Header.Get("WWW-Authenticate") == "" {
@@ -169,7 +169,7 @@ func (f *fixture) refused(t *testing.T, c *harness.Client, r request, who holder
 	}
 }
 
-// text is an answer without its time and without the name of the repository.
+// text is an answer without its time and the name of the repository.
 func text(resp *harness.Response) string {
 	header := resp.Header.Clone()
 	header.Del("Date")
@@ -217,7 +217,7 @@ func TestAccessByPassword(t *testing.T) {
 		t.Run(driver, func(t *testing.T) {
 			good := harness.Basic("tester", "secret")
 			f := start(t, driver, harness.HTPasswd(t, "tester", "secret"), good)
-			// Whoever has a password may do everything.
+			// A user with a password may do everything.
 			f.matrix(t, []holder{
 				{"right", good, map[need]bool{credentials: true, pull: true, pullAndPush: true, deletion: true, catalog: true}},
 				{"no credentials", "", nil},
@@ -231,7 +231,7 @@ func TestAccessByPassword(t *testing.T) {
 	}
 }
 
-// The challenge and the refusal are those of distribution's own routes.
+// The challenge and the refusal are the same as for distribution's own routes.
 func TestChallengesAreThoseOfDistribution(t *testing.T) {
 	for name, config := range map[string]string{
 		"token":    harness.NewTokenIssuer(t).Config,
@@ -256,7 +256,7 @@ func TestChallengesAreThoseOfDistribution(t *testing.T) {
 	}
 }
 
-// With the right to one repository, nothing of another can be had through it.
+// Access to one repository gives access to nothing of another.
 func TestNothingIsReadAcrossRepositories(t *testing.T) {
 	for _, driver := range harness.Drivers() {
 		t.Run(driver, func(t *testing.T) {
@@ -271,7 +271,7 @@ func TestNothingIsReadAcrossRepositories(t *testing.T) {
 			}
 			c.GetManifest("mine/app", f.signature.Digest().String()).ExpectError(http.StatusNotFound, "MANIFEST_UNKNOWN")
 			c.Get(harness.BlobPath("mine/app", f.blob.Digest)).ExpectError(http.StatusNotFound, "BLOB_UNKNOWN")
-			// Knowing the digests of a blob and an image is no right to them.
+			// Knowing the digests of a blob and an image gives no access to them.
 			c.Push("mine/app", "", f.signature).ExpectError(http.StatusBadRequest, "MANIFEST_INVALID")
 			artifact := harness.OCIArtifact("a/b", f.blob).To(f.image)
 			c.Push("mine/app", "", artifact).ExpectError(http.StatusBadRequest, "MANIFEST_BLOB_UNKNOWN")

@@ -1,3 +1,3 @@
-// Package backends runs the tests on storage backends that are servers: see the
-// script `with`, which starts them. It is for tests only.
+// Package backends runs the tests on storage backends that are servers, which the
+// script `with` starts. It is for tests only.
 package backends

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// everywhere is off where time is short: GCS then does without the black-box suite.
+// everywhere adds the black-box suite on GCS, which takes long.
 var everywhere = flag.Bool("backends.everywhere", false, "run the black-box suite on each of the backends")
 
 func TestS3WithRedis(t *testing.T) {
@@ -23,7 +23,7 @@ func TestAzure(t *testing.T) {
 	suite(t, "inmemory", 200)
 }
 
-// fake-gcs-server takes the longer the more a bucket holds, and has no pages.
+// fake-gcs-server gets slower with the size of a bucket, and does not page listings.
 func TestGCS(t *testing.T) {
 	use(t, "gcs")
 	if *everywhere {

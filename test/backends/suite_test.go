@@ -42,7 +42,7 @@ func use(t *testing.T, backends ...string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		stdin.Close() // ends the script, and that the backends
+		stdin.Close() // ends the script, which stops the backends
 		if err := cmd.Wait(); err != nil {
 			t.Error(err)
 		}
@@ -58,9 +58,8 @@ func use(t *testing.T, backends ...string) {
 	}
 }
 
-// suite is all that is tried on a backend. cache is the descriptor cache that
-// registries have where one must be stale, many how many referrers one subject
-// gets.
+// suite runs all tests of a backend. cache is the descriptor cache of registries where
+// one must be stale, many is the number of referrers of one subject.
 func suite(t *testing.T, cache string, many int) {
 	t.Run("one subject", func(t *testing.T) {
 		replicas.Load{Registries: 2, Clients: 16, Operations: 20}.OneSubject(t)
@@ -88,7 +87,7 @@ func blackbox(t *testing.T) {
 // moreThanAPage is more than S3 lists in one answer.
 const moreThanAPage = 1050
 
-// manyReferrers lists more referrers of one subject than a page has.
+// manyReferrers lists more referrers of one subject than fit on a page.
 func manyReferrers(t *testing.T, count int) {
 	list := replicas.Start(t, 2, harness.Options{})
 	repo := load.NewRepository("many/app", 1, replicas.Clients(list)...)

@@ -13,8 +13,7 @@ import (
 	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
-// slow is a storage driver whose every operation takes a while longer, as those
-// of an object store do.
+// slow is a storage driver with extra latency for every operation, like an object store.
 type slow struct {
 	storagedriver.StorageDriver
 	delay time.Duration
@@ -52,9 +51,9 @@ func (s slow) Walk(ctx context.Context, path string, f storagedriver.WalkFn, opt
 	return s.StorageDriver.Walk(ctx, path, f, options...)
 }
 
-// BenchmarkColdStart lists a subject for the first time in a process, on a tree
-// of 1,000 subjects with 10 referrers each, in 100 repositories, that was listed before, and
-// again when it knows it. Each storage operation takes 20 ms longer.
+// BenchmarkColdStart lists a subject for the first time in a process, and then a second
+// time, on a tree of 1,000 subjects with 10 referrers each, in 100 repositories, that
+// was listed before. Each storage operation takes 20 ms longer.
 func BenchmarkColdStart(b *testing.B) {
 	const repositories, subjectsEach, referrersEach = 100, 10, 10
 	root := b.TempDir()

@@ -14,9 +14,8 @@ const (
 	clients = 4
 )
 
-// duel measures two sides in turns of a few requests, so that whatever else
-// happens on the machine and its disk happens to both. Each side gets b.N
-// requests from four clients.
+// duel measures two sides in alternating turns of a few requests, so that other load on
+// the machine and its disk affects both. Each side gets b.N requests from four clients.
 func duel(b *testing.B, ours, baseline func(client int)) {
 	b.Helper()
 	var r rounds
@@ -36,7 +35,7 @@ func duel(b *testing.B, ours, baseline func(client int)) {
 	r.report(b)
 }
 
-// newClients makes one HTTP client for each that takes part.
+// newClients makes one HTTP client for each client of the benchmark.
 func newClients() (list [clients]*http.Client) {
 	for i := range list {
 		list[i] = newClient()
@@ -44,7 +43,7 @@ func newClients() (list [clients]*http.Client) {
 	return list
 }
 
-// together runs request n times, each client as many.
+// together runs request n times, divided equally between the clients.
 func together(n int, request func(client int)) {
 	var work sync.WaitGroup
 	for client := range clients {
@@ -57,7 +56,7 @@ func together(n int, request func(client int)) {
 	work.Wait()
 }
 
-// rounds is how long ours and the baseline took for the same.
+// rounds is how long ours and the baseline took for the same requests.
 type rounds struct{ ours, baseline []time.Duration }
 
 func (r *rounds) add(ours, baseline time.Duration) {

@@ -13,8 +13,8 @@ import (
 	"github.com/oras-distribution/registry/extensions"
 )
 
-// memory is an extension that serves bytes from memory, behind all that the
-// registry puts around the routes of extensions: the limit for a listing.
+// memory is an extension that serves bytes from memory, behind the registry's middleware
+// for routes of extensions: the baseline for a listing.
 type memory struct{ body []byte }
 
 func (*memory) Name() string { return "memory" }

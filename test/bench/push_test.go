@@ -33,7 +33,7 @@ func push(tb testing.TB, client *http.Client, url string, content []byte) {
 	}
 }
 
-// sides is the registry and distribution alone, on trees of the same content.
+// sides are the registry and distribution alone, on trees with the same content.
 type sides struct{ ours, stock *httptest.Server }
 
 func newSides(b *testing.B, seed func(root string)) sides {

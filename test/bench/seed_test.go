@@ -1,5 +1,5 @@
-// Package bench measures listing, pushing and pulling side by side with what
-// they are held against: the same bytes from memory, and distribution alone.
+// Package bench measures listing, pushing and pulling side by side with their baselines:
+// the same bytes from memory, and distribution alone.
 package bench
 
 import (

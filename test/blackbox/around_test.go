@@ -63,7 +63,7 @@ func TestAccessLog(t *testing.T) {
 			r.AwaitLog(`"GET ` + regexp.QuoteMeta(path) + ` HTTP/1.1" 200 `)
 			logged := regexp.MustCompile(`"GET `+regexp.QuoteMeta(path)+` HTTP/1.1" 200 (\d+) `).FindAllStringSubmatch(r.Log(), -1)
 			if len(logged) != 1 || len(resp.Header.Values("Content-Length")) != 1 || logged[0][1] != resp.Header.Get("Content-Length") {
-				t.Errorf("%s is logged as %v, once with the length %q is expected", path, logged, resp.Header.Get("Content-Length"))
+				t.Errorf("%s is logged as %v, expected once with the length %q", path, logged, resp.Header.Get("Content-Length"))
 			}
 		}
 		c.Get("/v2/app/referrers/bad:digest").Expect(http.StatusBadRequest)
@@ -137,7 +137,7 @@ func TestUnhealthyRegistryAnswersNothing(t *testing.T) {
 	}
 }
 
-// await waits until something has become so.
+// await waits for a condition.
 func await(t *testing.T, what string, so func() bool) {
 	t.Helper()
 	for !so() {
@@ -190,7 +190,7 @@ func TestDeletionThatIsDisabled(t *testing.T) {
 	})
 }
 
-// A registry that is read-only answers as before and writes nothing.
+// A read-only registry answers as before and writes nothing.
 func TestReadOnly(t *testing.T) {
 	driver := harness.SharedDriver()
 	writing := harness.Start(t, harness.Options{Driver: driver})
@@ -229,8 +229,8 @@ func TestReadOnly(t *testing.T) {
 	equal(t, "the tree", snapshot(t, writing.Root), before)
 }
 
-// snapshot is the files of a tree with their sizes and times. Of a storage that
-// is not on this machine it is nothing.
+// snapshot is the files of a tree with their sizes and times. It is empty for a storage
+// that is not on this machine.
 func snapshot(t *testing.T, root string) map[string]string {
 	t.Helper()
 	files := map[string]string{}

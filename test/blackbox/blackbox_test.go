@@ -1,5 +1,5 @@
-// Package blackbox_test holds the wire contract against the registry as it runs:
-// a process of its own, asked over HTTP.
+// Package blackbox_test tests the wire contract of the registry as it runs: as a process
+// of its own, over HTTP.
 package blackbox_test
 
 import (
@@ -13,8 +13,7 @@ import (
 	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
-// onEveryDriver runs a test once on each storage driver, against a registry with
-// nothing in it.
+// onEveryDriver runs a test once on each storage driver, with an empty registry.
 func onEveryDriver(t *testing.T, test func(t *testing.T, c *harness.Client)) {
 	t.Helper()
 	configured(t, "", func(t *testing.T, r *harness.Registry) { test(t, r.Client()) })

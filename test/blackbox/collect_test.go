@@ -11,8 +11,8 @@ import (
 	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
-// A collection keeps what tags need with all its referrers, in the eyes of a
-// registry that serves meanwhile and of one that is started afterwards.
+// A collection keeps what tags need with all its referrers, as seen by a registry that
+// serves meanwhile and by one that is started afterwards.
 func TestGarbageCollection(t *testing.T) {
 	r := harness.Start(t, harness.Options{Driver: harness.SharedDriver()})
 	c := r.Client()
@@ -81,8 +81,8 @@ func TestGarbageCollection(t *testing.T) {
 	sameDigests(t, "referrers of the image that was pushed again", c.Referrers(harness.OCI, "app", pushed.Digest), m.Digest())
 }
 
-// goneBlob expects a blob to be gone. A descriptor cache that outlives the process
-// still knows it, and then the answer is cut off.
+// goneBlob expects a blob to be gone. A descriptor cache that outlives the process still
+// has it, and then the answer breaks off.
 func goneBlob(t *testing.T, c *harness.Client, repository string, d digest.Digest) {
 	t.Helper()
 	if resp, err := c.Do(t.Context(), harness.Request{Method: http.MethodGet, Path: harness.BlobPath(repository, d)}); err == nil {
@@ -90,8 +90,8 @@ func goneBlob(t *testing.T, c *harness.Client, repository string, d digest.Diges
 	}
 }
 
-// What is pushed under a digest of another algorithm than the registry stores it
-// under stays as long as a manifest names it by that digest.
+// Content that is pushed under a digest of another algorithm than it is stored under is
+// kept as long as a manifest references it by that digest.
 func TestGarbageCollectionOfAliases(t *testing.T) {
 	for name, flags := range map[string][]string{
 		"no flag": nil, "delete-untagged": {"-m"}, "delete-dangling-referrers": {"--delete-dangling-referrers"},

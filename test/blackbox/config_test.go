@@ -18,7 +18,7 @@ func TestWithoutConfiguration(t *testing.T) {
 	})
 	announcement := r.AwaitLog("no configuration given")
 	if !strings.Contains(announcement, "127.0.0.1:0") || !strings.Contains(announcement, root) {
-		t.Errorf("where it listens and stores is told as %q", announcement)
+		t.Errorf("the announcement of address and storage is %q", announcement)
 	}
 	c := r.Client()
 	image := c.PushImage("app", "v1", "layer")

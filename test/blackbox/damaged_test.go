@@ -16,8 +16,8 @@ import (
 	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
-// damage is what may happen to the files of one of three referrers, and whether
-// that one can be listed afterwards.
+// damage is what may happen to the files of one of three referrers, and whether that one
+// can be listed afterwards.
 type damage struct {
 	name   string
 	do     func(at place) error
@@ -123,16 +123,16 @@ func TestDamagedEntriesAreLeftOut(t *testing.T) {
 			if !damage.listed {
 				r.AwaitLog(regexp.QuoteMeta(victim.Digest().String()) + "|removed=1")
 			}
-			// Pushing the same again mends it.
+			// Pushing the same manifest again repairs it.
 			c.MustPush("app", "", victim)
 			want = []digest.Digest{others[0].Digest(), others[1].Digest(), victim.Digest()}
-			sameDigests(t, "mended", c.Referrers(harness.Draft1, "app", image.Digest), want...)
+			sameDigests(t, "repaired", c.Referrers(harness.Draft1, "app", image.Digest), want...)
 			c.GetManifest("app", victim.Digest().String()).Expect(http.StatusOK).ExpectBody(victim.Bytes())
 		})
 	}
 }
 
-// A storage that cannot tell is an error, never an empty or a short list.
+// A failing storage is an error, never an empty or a short list.
 func TestStorageThatFailsIsAnError(t *testing.T) {
 	r := harness.Start(t, harness.Options{})
 	c := r.Client()
@@ -153,7 +153,7 @@ func TestStorageThatFailsIsAnError(t *testing.T) {
 		for _, route := range harness.Routes() {
 			resp := c.Get(route.Path("app", image.Digest)).ExpectError(http.StatusInternalServerError, "UNKNOWN")
 			if strings.Contains(string(resp.Body), r.Root) {
-				t.Errorf("the answer tells where things are stored: %s", resp)
+				t.Errorf("the answer reveals storage paths: %s", resp)
 			}
 		}
 		c.Push("app", "", harness.ORASArtifact("a/b").To(image).Annotated("n", fmt.Sprint(restart))).
@@ -166,7 +166,7 @@ func TestStorageThatFailsIsAnError(t *testing.T) {
 		}
 		for _, route := range harness.Routes() {
 			if found := c.Referrers(route, "app", image.Digest); len(found) == 0 {
-				t.Errorf("%s: nothing is listed, now that the storage is well again", route.Name)
+				t.Errorf("%s: nothing is listed, although the storage works again", route.Name)
 			}
 		}
 	}

@@ -16,8 +16,8 @@ var artifactKinds = map[string]func(artifactType string, blobs ...harness.Descri
 	"oras": harness.ORASArtifact, "oci": harness.OCIArtifact,
 }
 
-// What was pushed while an extension was enabled is still there when it is not:
-// it is pulled and collected as before. It is not listed, and not pushed.
+// Manifests that were pushed while an extension was enabled can be pulled and are
+// collected as before when it is disabled. They are not listed, and cannot be pushed.
 func TestManifestsOfDisabledExtensions(t *testing.T) {
 	for _, enabled := range []map[string]bool{{"oci": true}, {"oras": true}, {}} {
 		config := fmt.Sprintf("extensions: {oras: {enabled: %v}, oci: {enabled: %v}}", enabled["oras"], enabled["oci"])
@@ -102,8 +102,8 @@ func expectPulled(c *harness.Client, tag string, m harness.Manifest) {
 	}
 }
 
-// expectTaken expects the push of a manifest to work if its extension is enabled,
-// and to be refused without a trace if it is not.
+// expectTaken expects the push of a manifest to succeed if its extension is enabled, and
+// to be refused without leaving anything behind if it is not.
 func expectTaken(t *testing.T, c *harness.Client, enabled bool, extension string, m harness.Manifest) {
 	t.Helper()
 	if enabled {
@@ -123,7 +123,7 @@ func expectTaken(t *testing.T, c *harness.Client, enabled bool, extension string
 	c.GetManifest("app", m.Digest().String()).Expect(before)
 }
 
-// A pull-through cache stores what is pulled, also of types that cannot be pushed.
+// A pull-through cache stores what is pulled, including types that cannot be pushed.
 func TestPullThroughDisabledExtensions(t *testing.T) {
 	origin := harness.Start(t, harness.Options{Driver: harness.InMemory}).Client()
 	m := harness.ORASArtifact("sbom/example", origin.PushBlob("app", []byte("blob")))

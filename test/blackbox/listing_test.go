@@ -20,7 +20,7 @@ type listing struct {
 	Manifests     []harness.Descriptor `json:"manifests,omitzero"`
 }
 
-// body is what a route answers with exactly these entries.
+// body is the answer of a route with exactly these entries.
 func body(route harness.Route, entries ...harness.Descriptor) listing {
 	entries = append([]harness.Descriptor{}, entries...)
 	switch route.Name {
@@ -69,7 +69,7 @@ func TestListingOfNothing(t *testing.T) {
 	})
 }
 
-// expectListingHeaders expects what every listing carries.
+// expectListingHeaders expects the headers that every listing has.
 func expectListingHeaders(t *testing.T, resp *harness.Response, route harness.Route) {
 	t.Helper()
 	resp.ExpectHeader("Content-Type", route.ContentType)
@@ -130,7 +130,7 @@ func TestOrderOfListings(t *testing.T) {
 		created := func(value string) harness.Manifest {
 			return harness.ORASArtifact("a/b").To(image).Annotated(harness.ORASCreated, value)
 		}
-		// Told apart as times, not as texts: +02:00 is earlier than it looks.
+		// Compared as times, not as texts: +02:00 is earlier than it looks.
 		times := []harness.Manifest{
 			created("2021-05-05T13:00:00+02:00"), // 11:00
 			created("2021-05-05T11:30:00Z"),
@@ -158,8 +158,8 @@ func TestOrderOfListings(t *testing.T) {
 			equal(t, route.Name, texts(c.Referrers(route, "app", image.Digest)), digestsOf(want))
 		}
 
-		// OCI 1.1: the oldest first; what has no time has that of its push, which is
-		// later than all of these.
+		// OCI 1.1: the oldest first. Undated manifests have the time of their push, which
+		// is later than all of these.
 		want = append(slices.Concat(times, same), pushed...)
 		got := texts(c.Referrers(harness.OCI, "app", image.Digest))
 		if len(got) == len(want) {
@@ -169,8 +169,8 @@ func TestOrderOfListings(t *testing.T) {
 	})
 }
 
-// A signature that is pushed later stands behind one that was pushed earlier,
-// because some clients take the last one for the newest.
+// A signature that is pushed later is listed after one that was pushed earlier, because
+// some clients take the last one for the newest.
 func TestOrderOfPushesWithoutTimes(t *testing.T) {
 	onEveryDriver(t, func(t *testing.T, c *harness.Client) {
 		image := c.PushImage("app", "v1", "layer")
@@ -185,7 +185,7 @@ func TestOrderOfPushesWithoutTimes(t *testing.T) {
 		if harness.SharedDriver() != harness.External { // object stores know whole seconds only
 			equal(t, "order", order, digestsOf(want))
 		}
-		// Pushing the first again does not make it new.
+		// Pushing the first again does not make it newer.
 		c.MustPush("app", "again", want[0])
 		equal(t, "order", texts(c.Referrers(harness.OCI, "app", image.Digest)), order)
 	})
@@ -268,7 +268,7 @@ func TestEntityTags(t *testing.T) {
 			app := "app/" + route.Name
 			image := c.PushImage(app, "v1", "layer")
 			path := route.Path(app, image.Digest)
-			// In the ORAS order and in that of OCI the first comes first.
+			// The first comes first in the order of ORAS and of OCI.
 			first := harness.ORASArtifact("a/b").To(image).Annotated(harness.ORASCreated, "2022-01-01T00:00:00Z")
 			second := harness.ORASArtifact("a/b").To(image)
 			c.MustPush(app, "", first)
@@ -284,16 +284,16 @@ func TestEntityTags(t *testing.T) {
 			c.MustPush(app, "", second)
 			two := c.Get(path, "If-None-Match: "+tag).Expect(http.StatusOK)
 			if two.Header.Get("ETag") == tag {
-				t.Errorf("the tag %s is that of two listings", tag)
+				t.Errorf("two listings have the entity tag %s", tag)
 			}
 			c.DeleteManifest(app, second.Digest())
 			c.Get(path, "If-None-Match: "+tag).Expect(http.StatusNotModified)
 
-			// A page that only gains a successor is another one.
+			// A page that only gains a next page is a different one.
 			c.MustPush(app, "", second)
 			page := c.Get(route.With(app, image.Digest, "n", "1")).Expect(http.StatusOK).ExpectBody(one.Body)
 			if page.Header.Get("ETag") == tag || page.Header.Get("Link") == "" {
-				t.Errorf("the tag of a page is that of the whole: %s", page)
+				t.Errorf("a page has the entity tag of the whole listing: %s", page)
 			}
 		})
 	})

@@ -9,7 +9,7 @@ import (
 	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
-// fixture is one manifest of each kind, in a repository that has all it needs.
+// fixture is one manifest of each kind, in a repository with everything that they need.
 type fixture struct {
 	name     string
 	manifest harness.Manifest
@@ -105,7 +105,7 @@ func TestManifestsAreServedToClientsThatStateNoType(t *testing.T) {
 	})
 }
 
-// What a client states keeps the meaning that it has in distribution.
+// Types that a client states mean the same as in distribution.
 func TestStatedTypesKeepTheirMeaning(t *testing.T) {
 	onEveryDriver(t, func(t *testing.T, c *harness.Client) {
 		c.PushImage("app", "v1", "layer")

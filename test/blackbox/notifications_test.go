@@ -60,7 +60,7 @@ func TestNotifications(t *testing.T) {
 				c.DeleteManifest("app", kind.manifest.Digest())
 				expectEvent(t, events, "delete", "", d)
 			}
-			// A refused push is no event: the next one is that of what follows it.
+			// A refused push causes no event: the next event is about what follows it.
 			c.Push("app", "bad", harness.ORASArtifact("")).Expect(http.StatusBadRequest)
 			last := harness.ORASArtifact("a/b")
 			c.MustPush("app", "last", last)
@@ -77,7 +77,7 @@ func expectEvent(t *testing.T, events <-chan event, action, tag, digest string) 
 		select {
 		case e := <-events:
 			if e.Action == "delete" && e.Target.Tag != "" {
-				continue // that of a tag which went with its manifest
+				continue // about a tag that was deleted with its manifest
 			}
 			if e.Action != action || tag != "" && e.Target.Tag != tag || digest != "" && e.Target.Digest != digest || e.Target.Repository != "app" {
 				t.Fatalf("the event is %+v, want %s of %s %s", e, action, tag, digest)

@@ -12,7 +12,7 @@ import (
 	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
-// maxPage is the size that the body of a page does not exceed, in bytes.
+// maxPage is the limit for the body of a page, in bytes.
 const maxPage = 4_000_000
 
 // attach pushes artifacts to a subject, every third of them with a time, and
@@ -57,12 +57,11 @@ func TestPages(t *testing.T) {
 	})
 }
 
-// expectLink expects a link that says again what was asked for, with everything
-// in it percent-encoded.
+// expectLink expects a link that repeats the query of the request, percent-encoded.
 func expectLink(t *testing.T, page harness.Page, route harness.Route, n int) {
 	t.Helper()
 	if len(page.Entries) != n {
-		t.Errorf("a page with a successor has %d entries, not %d", len(page.Entries), n)
+		t.Errorf("a page with a next page has %d entries, not %d", len(page.Entries), n)
 	}
 	path, query, _ := strings.Cut(page.Next(), "?")
 	asked, _, _ := strings.Cut(page.Request.Path, "?")
@@ -74,20 +73,20 @@ func expectLink(t *testing.T, page harness.Page, route harness.Route, n int) {
 		t.Fatal(err)
 	}
 	if values.Get("n") != fmt.Sprint(n) || values.Get("artifactType") != "a/b+json" || values.Get("nextToken") == "" {
-		t.Errorf("the link %q does not say n=%d and the filter again", page.Next(), n)
+		t.Errorf("the link %q does not repeat n=%d and the filter", page.Next(), n)
 	}
 	if strings.ContainsAny(query, "+/ \"<>") || !strings.Contains(query, "artifactType=a%2Fb%2Bjson") {
 		t.Errorf("the link %q is not percent-encoded", query)
 	}
 	if asked, err := url.Parse(page.Request.Path); err == nil && route.Name == harness.RC.Name {
 		if values.Get("digest") != asked.Query().Get("digest") {
-			t.Errorf("the link %q does not say the digest again", query)
+			t.Errorf("the link %q does not repeat the digest", query)
 		}
 	}
 }
 
-// Whatever is pushed and deleted between two pages, each referrer that was there
-// throughout is listed exactly once, and nothing that was gone before the walk.
+// Whatever is pushed and deleted between two pages, each referrer that existed
+// throughout is listed exactly once, and none that was gone before the walk.
 func TestPagesWhileReferrersChange(t *testing.T) {
 	onEveryDriver(t, func(t *testing.T, c *harness.Client) {
 		onEveryRoute(t, c, func(t *testing.T, c *harness.Client, route harness.Route) {
@@ -103,9 +102,9 @@ func TestPagesWhileReferrersChange(t *testing.T) {
 				seen := map[digest.Digest]int{}
 				pages := c.Walk(route, route.With(repository, image.Digest, "n", fmt.Sprint(n)), func(page int) {
 					if page > 15 {
-						return // or the walk would go on for ever
+						return // or the walk would never end
 					}
-					// One that comes first in the order, one that comes last, one that goes.
+					// One that is first in the order, one that is last, one that is deleted.
 					at := fmt.Sprintf("20%02d-01-01T00:00:00Z", page%100)
 					c.MustPush(repository, "", harness.ORASArtifact("new/type").To(image).Annotated(harness.ORASCreated, at))
 					c.MustPush(repository, "", harness.ORASArtifact("new/type").To(image).Annotated("page", fmt.Sprint(page)))
@@ -192,7 +191,7 @@ func TestLargeListingsAreSplit(t *testing.T) {
 	})
 }
 
-// More referrers than a page of most stores' own listings has.
+// More referrers than fit on a page of most stores' own listings.
 func TestManyReferrers(t *testing.T) {
 	onEveryDriver(t, func(t *testing.T, c *harness.Client) {
 		image := c.PushImage("app", "v1", "layer")
@@ -219,8 +218,8 @@ func TestManyReferrers(t *testing.T) {
 	})
 }
 
-// A query is answered up to a length of 8 KiB. A page whose link to the next one
-// would be longer is refused as well, for nobody could go on from it.
+// A query may have up to 8 KiB. A page whose link to the next one would be longer is
+// refused as well, because the link could not be used.
 func TestListingsRefuseLongQueries(t *testing.T) {
 	const most = 8 << 10
 	onEveryDriver(t, func(t *testing.T, c *harness.Client) {

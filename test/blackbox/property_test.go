@@ -22,10 +22,10 @@ import (
 // test with the seed that it printed.
 const SeedVariable = "TEST_SEED"
 
-// TestListingsHoldTheInvariants pushes, deletes and walks at random in parallel,
-// through two replicas where the driver can be shared, and holds every listing
-// against a model: what was there throughout is listed exactly once, what was
-// gone throughout not at all, and what is listed can be pulled.
+// TestListingsHoldTheInvariants pushes, deletes and walks at random in parallel, through
+// two replicas where the driver can be shared, and checks every listing with a model:
+// what existed throughout is listed exactly once, what was gone throughout is not
+// listed, and what is listed can be pulled.
 func TestListingsHoldTheInvariants(t *testing.T) {
 	for _, driver := range harness.Drivers() {
 		t.Run(driver, func(t *testing.T) {
@@ -49,14 +49,14 @@ func TestListingsHoldTheInvariants(t *testing.T) {
 	}
 }
 
-// never is the tick of what has not happened.
+// never is the tick of an event that has not happened.
 const never = math.MaxInt64
 
 // span is one stay of a manifest in the repository, in ticks of the model's
 // clock: when the push was sent and answered, the deletion sent and answered.
 type span struct{ pushing, pushed, deleting, deleted int64 }
 
-// life is a manifest and its stays. One worker alone pushes and deletes it.
+// life is a manifest and its stays. Only one worker pushes and deletes it.
 type life struct {
 	manifest harness.Manifest
 	cut      bool // a push was cut off, and may still be going on
@@ -201,8 +201,8 @@ func (m *model) push(c *harness.Client, l *life, tagged, present bool) {
 	m.pushes.Add(1)
 }
 
-// cutOff begins a push and breaks the connection. What becomes of it is not
-// known, until the manifest is pushed again.
+// cutOff begins a push and breaks the connection. Its result is unknown until the
+// manifest is pushed again.
 func (m *model) cutOff(c *harness.Client, l *life, after time.Duration, present bool) {
 	m.begin(l, present)
 	l.cut = true
@@ -235,8 +235,7 @@ func (m *model) delete(c *harness.Client, l *life) {
 	m.deletions.Add(1)
 }
 
-// walk walks a listing, each page at a replica at random, and holds it against
-// the model.
+// walk walks a listing, each page from a random replica, and checks it with the model.
 func (m *model) walk(rng *rand.Rand) {
 	route := harness.Routes()[rng.IntN(3)]
 	subject := m.subjects[rng.IntN(2)].Digest
@@ -274,8 +273,8 @@ func (m *model) walk(rng *rand.Rand) {
 	m.whole(route, subject, filter, seen, from)
 }
 
-// entry holds one entry against the model: before is the tick before its page
-// was asked for.
+// entry checks one entry with the model: before is the tick before its page was
+// requested.
 func (m *model) entry(route harness.Route, path string, entry harness.Descriptor, before int64) {
 	l := m.lives[entry.Digest]
 	switch {
@@ -300,7 +299,7 @@ func (m *model) pull(rng *rand.Rand, resp *harness.Response, page map[digest.Dig
 	}
 }
 
-// whole holds a walk that began at a tick against the model.
+// whole checks a walk that began at a tick with the model.
 func (m *model) whole(route harness.Route, subject digest.Digest, filter string, seen map[digest.Digest]int, from int64) {
 	to := m.clock.Load() + 1
 	for d, l := range m.lives {

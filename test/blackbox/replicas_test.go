@@ -8,8 +8,7 @@ import (
 	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
-// replicas starts two registries on one tree, each with a descriptor cache of its
-// own.
+// replicas starts two registries on one tree, each with its own descriptor cache.
 func replicas(t *testing.T) (a, b *harness.Client) {
 	t.Helper()
 	options := harness.Options{Driver: harness.SharedDriver(), Config: "storage: {cache: {blobdescriptor: inmemory}}"}
@@ -18,7 +17,7 @@ func replicas(t *testing.T) (a, b *harness.Client) {
 	return first.Client(), harness.Start(t, options).Client()
 }
 
-// What one replica has answered, the very next answer of the other knows.
+// What one replica has acknowledged is in the very next answer of the other.
 func TestTwoReplicas(t *testing.T) {
 	a, b := replicas(t)
 	image, kinds := everyKind(a, "app")
@@ -40,7 +39,7 @@ func TestTwoReplicas(t *testing.T) {
 	}
 }
 
-// A replica's descriptor cache may still know what another has deleted.
+// A replica's descriptor cache may still contain what another has deleted.
 func TestDeletionThatAnotherReplicaHasDone(t *testing.T) {
 	a, b := replicas(t)
 	image := a.PushImage("app", "v1", "layer")
@@ -61,7 +60,7 @@ func TestDeletionThatAnotherReplicaHasDone(t *testing.T) {
 	}
 }
 
-// Pages may be asked for at any replica.
+// Pages may be requested from any replica.
 func TestPagesOfTwoReplicas(t *testing.T) {
 	a, b := replicas(t)
 	image := a.PushImage("app", "v1", "layer")
@@ -100,8 +99,8 @@ func TestListingsSurviveARestart(t *testing.T) {
 	}
 }
 
-// All replicas have the same order, also of referrers that do not say when they
-// were created and that were deleted and pushed again.
+// All replicas have the same order, even for referrers that do not say when they were
+// created and that were deleted and pushed again.
 func TestReplicasAgreeOnTheOrder(t *testing.T) {
 	a, b := replicas(t)
 	image := a.PushImage("app", "v1", "layer")

@@ -64,8 +64,8 @@ func TestMethodsThatARouteDoesNotTake(t *testing.T) {
 	})
 }
 
-// Paths that are nearly those of a route are distribution's business, and never
-// a listing.
+// Paths that are similar to those of a route are left to distribution, and never a
+// listing.
 func TestPathsThatAreNoRoute(t *testing.T) {
 	onEveryDriver(t, func(t *testing.T, c *harness.Client) {
 		image := c.PushImage("app", "v1", "layer")

@@ -14,8 +14,8 @@ import (
 	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
-// What is asked of images, blobs, tags and the catalog is answered exactly as
-// distribution's own registry answers it.
+// Requests for images, blobs, tags and the catalog are answered exactly as by
+// distribution's own registry.
 func TestImagesAreHandledAsByDistribution(t *testing.T) {
 	stock := harness.StockBinary(t)
 	for _, driver := range harness.Drivers() {
@@ -35,8 +35,8 @@ func TestImagesAreHandledAsByDistribution(t *testing.T) {
 	}
 }
 
-// recorder asks a registry and writes down what it answers, without what is
-// another time and again different.
+// recorder sends requests to a registry and records the answers, without the parts that
+// differ each time.
 type recorder struct {
 	*harness.Client
 	answers []string
@@ -64,7 +64,7 @@ func (r *recorder) ask(method, path string, body []byte, headers ...string) *har
 	return resp
 }
 
-// record asks a registry for everything that a client of images asks for.
+// record sends a registry all requests of a client of images.
 func record(c *harness.Client) []string {
 	r := &recorder{Client: c}
 	r.ask("GET", "/v2/", nil)
@@ -176,8 +176,8 @@ func (r *recorder) deletions(layer harness.Descriptor) {
 	r.lists()
 }
 
-// A tree on which this registry has worked is one that distribution's works on,
-// and comes back from there with everything listed.
+// Distribution's registry works on a tree that this registry has used, and afterwards
+// this registry lists everything again.
 func TestStockRegistryOnTheSameTree(t *testing.T) {
 	stock := harness.StockBinary(t)
 	r := harness.Start(t, harness.Options{Driver: harness.SharedDriver()})

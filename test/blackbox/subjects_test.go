@@ -25,8 +25,7 @@ func TestSubjectIsAnswered(t *testing.T) {
 	})
 }
 
-// The subject of an image or index need not be there yet, and need not be an OCI
-// manifest.
+// The subject of an image or index need not exist yet, and need not be an OCI manifest.
 func TestSubjectThatComesLater(t *testing.T) {
 	onEveryDriver(t, func(t *testing.T, c *harness.Client) {
 		config := emptyConfig(c, "app", harness.MediaTypeDockerConfig)
@@ -83,7 +82,7 @@ func TestSubjectThatIsNoDescriptor(t *testing.T) {
 				bad := m
 				bad.Raw = []byte(strings.TrimSuffix(string(m.Bytes()), "}") + `,"subject":` + subject + "}")
 				resp := c.Push("app", "", bad).ExpectError(http.StatusBadRequest, "MANIFEST_INVALID")
-				// What distribution itself cannot decode it refuses before.
+				// Distribution refuses first what it cannot decode itself.
 				if problems := resp.Problems(); len(problems) > 0 {
 					named := false
 					for _, problem := range problems {
@@ -96,7 +95,7 @@ func TestSubjectThatIsNoDescriptor(t *testing.T) {
 				expectGone(t, c, "app", bad)
 			}
 		}
-		// null is none.
+		// null means no subject.
 		none := harness.OCIImage(config)
 		none.Raw = []byte(strings.TrimSuffix(string(none.Bytes()), "}") + `,"subject":null}`)
 		c.Push("app", "", none).Expect(http.StatusCreated).ExpectNoHeader("OCI-Subject")
@@ -116,7 +115,7 @@ func TestChains(t *testing.T) {
 		sameDigests(t, "sbom", c.Referrers(harness.Draft1, "app", sbom.Digest()), signature.Digest())
 		sameDigests(t, "signature", c.Referrers(harness.OCI, "app", signature.Digest()), ofSignature.Digest())
 
-		// What is in the middle can go; what refers to it stays, and can be asked for.
+		// A manifest in the middle can be deleted; its referrers stay, and are listed.
 		c.DeleteManifest("app", sbom.Digest())
 		sameDigests(t, "image", c.Referrers(harness.OCI, "app", image.Digest))
 		sameDigests(t, "sbom", c.Referrers(harness.RC, "app", sbom.Digest()), signature.Digest())

@@ -11,7 +11,7 @@ import (
 
 const badDigest = "sha256:0123"
 
-// refusal is a manifest that the registry must not take.
+// refusal is a manifest that the registry must refuse.
 type refusal struct {
 	name     string
 	manifest harness.Manifest
@@ -132,7 +132,7 @@ func expectFields(t *testing.T, resp *harness.Response, fields []string) {
 	}
 }
 
-// Content-Type and body that disagree are how manifests are taken for one another.
+// If Content-Type and body disagree, one kind of manifest is taken for another.
 func TestContentTypeAndBodyMustAgree(t *testing.T) {
 	onEveryDriver(t, func(t *testing.T, c *harness.Client) {
 		_, kinds := everyKind(c, "app")
@@ -147,7 +147,7 @@ func TestContentTypeAndBodyMustAgree(t *testing.T) {
 					continue
 				}
 				m.ContentType = contentType
-				// Distribution answers 500 where its own kinds lack a schemaVersion.
+				// Distribution answers 500 if one of its own kinds has no schemaVersion.
 				upstream := !strings.Contains(contentType, "artifact") && kind.manifest.MediaType == ""
 				if resp := c.Push("app", "", m); resp.Status != http.StatusBadRequest && (!upstream || resp.Status < 400) {
 					t.Errorf("%s as %s: %s", kind.name, contentType, resp)
@@ -170,7 +170,7 @@ func TestDigestInPathMustBeThatOfTheBody(t *testing.T) {
 	})
 }
 
-// What is fixed after a refusal is taken.
+// A manifest that is fixed after a refusal is accepted.
 func TestRefusedManifestIsTakenOnceItsPartsAreThere(t *testing.T) {
 	onEveryDriver(t, func(t *testing.T, c *harness.Client) {
 		subject := harness.ORASArtifact("sbom/example")
@@ -197,7 +197,7 @@ func TestArtifactTypeOf255BytesIsTaken(t *testing.T) {
 	})
 }
 
-// A blob of another repository is not there.
+// A blob of another repository does not exist in this one.
 func TestBlobOfAnotherRepositoryIsRefused(t *testing.T) {
 	onEveryDriver(t, func(t *testing.T, c *harness.Client) {
 		blob := c.PushBlob("other", []byte("a signature"))

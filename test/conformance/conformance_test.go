@@ -23,18 +23,18 @@ import (
 // suitePrefix begins the name of every case.
 const suitePrefix = "OCI Conformance Test/"
 
-// caseCount is the least number of cases that the suite has: fewer mean that it
-// was cut short.
+// caseCount is the minimum number of cases: with fewer, the suite did not run to its
+// end.
 const caseCount = 600
 
-// outcome is what became of all cases of one name. Names are not unique: the
-// suite repeats some for each manifest or blob that it pushes.
+// outcome is the result of all cases with one name. Names are not unique: the suite
+// repeats some for each manifest or blob that it pushes.
 type outcome struct {
 	run, failed int
 	reasons     []string
 }
 
-// nonDistributable is the group of known.txt that a configuration cures.
+// nonDistributable is the group of known.txt that passes with a configuration.
 const nonDistributable = "Non-distributable layers"
 
 // TestConformance expects exactly what known.txt lists to fail.
@@ -47,7 +47,7 @@ func TestConformance(t *testing.T) {
 	expectDocumented(t, fmt.Sprintf("Of %d cases, **%d cases fail**", run, failed))
 }
 
-// TestStock holds docs/conformance.md to what it says of distribution's own binary.
+// TestStock checks what docs/conformance.md says about distribution's own binary.
 func TestStock(t *testing.T) {
 	t.Parallel()
 	registry := harness.Start(t, harness.Options{Binary: harness.StockBinary(t)})
@@ -88,7 +88,7 @@ func compare(t *testing.T, outcomes map[string]outcome, groups map[string]map[st
 		case o.failed > listed:
 			t.Errorf("%s: %d of %d fail, known.txt lists %d:\n\t%s", name, o.failed, o.run, listed, strings.Join(o.reasons, "\n\t"))
 		case o.failed < listed:
-			t.Errorf("%s: %d of %d fail, known.txt lists %d: take out what passes", name, o.failed, o.run, listed)
+			t.Errorf("%s: %d of %d fail, known.txt lists %d: remove the cases that pass", name, o.failed, o.run, listed)
 		}
 		delete(known, name)
 	}
@@ -106,7 +106,7 @@ func count(outcomes map[string]outcome) (run, failed int) {
 	return run, failed
 }
 
-// expectDocumented expects docs/conformance.md to have a sentence.
+// expectDocumented expects docs/conformance.md to contain a sentence.
 func expectDocumented(t *testing.T, sentence string) {
 	t.Helper()
 	if !strings.Contains(page(t), sentence) {
@@ -196,7 +196,7 @@ func knownGroups(t *testing.T) map[string]map[string]int {
 		number, name, _ := strings.Cut(line, " ")
 		count, err := strconv.Atoi(number)
 		if err != nil || name == "" || group == "" {
-			t.Fatalf("known.txt: %q is no case of a group", line)
+			t.Fatalf("known.txt: %q is not a case of a group", line)
 		}
 		groups[group][name] = count
 	}
@@ -206,7 +206,7 @@ func knownGroups(t *testing.T) map[string]map[string]int {
 	return groups
 }
 
-// TestDocumented holds docs/conformance.md to the list: every group has a section
+// TestDocumented compares docs/conformance.md with the list: every group has a section
 // there, which states how many of its cases fail.
 func TestDocumented(t *testing.T) {
 	t.Parallel()

@@ -33,15 +33,15 @@ var (
 	clients = flag.Int("crash.clients", 8, "how many clients push and delete meanwhile")
 )
 
-// life is how long the registry lives at most after it has begun to listen. A
+// life is the longest time from the moment the registry listens until it is killed. A
 // push takes a few milliseconds.
 const life = 120 * time.Millisecond
 
-// perTree is after how many kills a new tree is begun, so that looking at all of
-// it stays quick.
+// perTree is the number of kills after which a new tree is used, so that checking all
+// of it stays fast.
 const perTree = 20
 
-// tally is what happened in all rounds.
+// tally counts what happened in all rounds.
 type tally struct {
 	kills, lost, repeated, listed, pulled int
 	counts                                load.Counts
@@ -53,7 +53,7 @@ func TestWhatWasAcknowledgedOutlivesSIGKILL(t *testing.T) {
 	for sum.kills < *rounds && !t.Failed() {
 		onOneTree(t, min(perTree, *rounds-sum.kills), &sum)
 	}
-	t.Logf("%d kills; %d pushes and %d deletions acknowledged; %d requests cut off and repeated; "+
+	t.Logf("%d kills; %d pushes and %d deletions acknowledged; %d requests interrupted and repeated; "+
 		"%d links lost with the power; %d referrers listed and %d manifests pulled afterwards; verified %d times, which found %d faults before a repair",
 		sum.kills, sum.counts.Pushes, sum.counts.Deletes, sum.repeated, sum.lost, sum.listed, sum.pulled, sum.verified, sum.faults)
 }
@@ -98,8 +98,8 @@ func onOneTree(t *testing.T, kills int, sum *tally) {
 	sum.counts.Deletes += counts.Deletes
 }
 
-// losePower removes some links of the index, which do not wait for the disk as all
-// else does, and returns how many.
+// losePower removes some links of the index, as a power failure might, and returns how
+// many.
 func losePower(t *testing.T, r *harness.Registry, repo *load.Repository) (lost int) {
 	t.Helper()
 	for _, subject := range repo.Subjects {
@@ -123,8 +123,8 @@ func losePower(t *testing.T, r *harness.Registry, repo *load.Repository) (lost i
 
 var faults = regexp.MustCompile(`(\d+) faults, (\d+) of them repaired`)
 
-// repair has `referrers verify --repair` mend what the kill has left, and returns
-// how many faults it found.
+// repair runs `referrers verify --repair` after a kill, and returns how many faults it
+// found.
 func repair(t *testing.T, r *harness.Registry) (found int) {
 	t.Helper()
 	got := harness.Run(t, "referrers", "verify", "--repair", r.Config)
@@ -142,12 +142,12 @@ func repair(t *testing.T, r *harness.Registry) (found int) {
 func expectClean(t *testing.T, r *harness.Registry) {
 	t.Helper()
 	if got := harness.Run(t, "referrers", "verify", r.Config); got.Exit != 0 || !strings.Contains(got.Stdout, " 0 faults") {
-		t.Errorf("verify after all was repeated or repaired: %+v", got)
+		t.Errorf("verify after everything was repeated or repaired: %+v", got)
 	}
 }
 
-// loadUntilGone has clients push and delete until the registry is gone. The
-// function that it returns waits for them.
+// loadUntilGone lets clients push and delete until the registry is gone. The function
+// that it returns waits for them.
 func loadUntilGone(t *testing.T, repo *load.Repository) (wait func()) {
 	var group sync.WaitGroup
 	for range *clients {
@@ -183,8 +183,8 @@ func loadUntilGone(t *testing.T, repo *load.Repository) (wait func()) {
 	return group.Wait
 }
 
-// checkListings lists all subjects by all routes: nothing acknowledged is
-// missing, nothing deleted is there. It returns how many referrers were listed.
+// checkListings lists all subjects by all routes: no acknowledged push is missing, and
+// nothing deleted is listed. It returns how many referrers were listed.
 func checkListings(t *testing.T, repo *load.Repository) (listed int) {
 	t.Helper()
 	for _, subject := range repo.Subjects {
@@ -199,8 +199,8 @@ func checkListings(t *testing.T, repo *load.Repository) (listed int) {
 	return listed
 }
 
-// repeat sends again what the kill has cut off: deletions, and pushes; of the
-// deletions, it pushes every other manifest instead.
+// repeat repeats the requests that the kill has interrupted. Instead of every other
+// deletion, it pushes the manifest.
 func repeat(t *testing.T, repo *load.Repository) (count int) {
 	t.Helper()
 	pushes, deletes := repo.Ledger.Unanswered()
@@ -219,13 +219,13 @@ func repeat(t *testing.T, repo *load.Repository) (count int) {
 	return len(pushes) + len(deletes)
 }
 
-// checkManifests pulls all that has to be there, and its own blob.
+// checkManifests pulls all manifests that must exist, and their own blobs.
 func checkManifests(t *testing.T, repo *load.Repository) (count int) {
 	t.Helper()
 	present := repo.Ledger.Present()
 	for _, m := range present {
 		if there, err := repo.Get(t.Context(), repo.Any(), m.Digest()); err != nil || !there {
-			t.Errorf("%s was acknowledged and can not be pulled: %v", m.Digest(), err)
+			t.Errorf("%s was acknowledged and cannot be pulled: %v", m.Digest(), err)
 		}
 		for _, blob := range m.Blobs {
 			repo.Any().Head(harness.BlobPath(repo.Name, blob.Digest)).Expect(http.StatusOK)
@@ -237,8 +237,8 @@ func checkManifests(t *testing.T, repo *load.Repository) (count int) {
 	return len(present)
 }
 
-// expectConnectionError expects that a request failed because the registry was
-// gone, and not because of what it answered.
+// expectConnectionError expects that a request failed because the registry was gone, and
+// not because of its answer.
 func expectConnectionError(t *testing.T, err error) {
 	t.Helper()
 	if !errors.As(err, new(*url.Error)) && !errors.Is(err, io.ErrUnexpectedEOF) {

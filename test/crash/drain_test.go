@@ -14,7 +14,7 @@ import (
 	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
-// slowBody is a body that is sent when it is released.
+// slowBody is a body whose rest is sent when it is released.
 type slowBody struct {
 	started chan struct{} // closed when its beginning was read
 	release chan struct{}
@@ -61,7 +61,7 @@ func TestSIGTERMLetsRequestsFinish(t *testing.T) {
 		t.Fatal(err)
 	}
 	awaitRefusal(t, r)
-	close(body.release) // whoever is in may finish
+	close(body.release) // the request in flight may finish
 	got := <-answered
 	if got.err != nil {
 		t.Fatalf("a push that had begun before SIGTERM: %v", got.err)
@@ -74,7 +74,7 @@ func TestSIGTERMLetsRequestsFinish(t *testing.T) {
 	r.Restart()
 	listed := r.Client().Referrers(harness.OCI, "app", image.Digest)
 	if len(listed) != 1 || listed[0].Digest != m.Digest() {
-		t.Errorf("what was pushed while draining is not listed: %+v", listed)
+		t.Errorf("the manifest that was pushed while draining is not listed: %+v", listed)
 	}
 }
 

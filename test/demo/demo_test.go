@@ -9,8 +9,8 @@ import (
 	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
-// The walkthrough ends with what openssl says of a signature that it accepts,
-// whichever way the image was pushed.
+// The walkthrough ends with openssl accepting the signature, whichever way the image was
+// pushed.
 func TestWalkthroughWithCurl(t *testing.T) {
 	t.Parallel()
 	walk(t, "curl")
@@ -26,6 +26,6 @@ func walk(t *testing.T, way string) {
 		t.Errorf("the walkthrough does not end with the verified signature:\n%s", output)
 	}
 	if got := strings.Count(string(output), `"artifactType": "signature/example"`); got != 2 {
-		t.Errorf("the signature is shown %d times, want once in the listing and once as manifest:\n%s", got, output)
+		t.Errorf("the signature is shown %d times, want once in the listing and once as a manifest:\n%s", got, output)
 	}
 }

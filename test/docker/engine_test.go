@@ -17,16 +17,15 @@ import (
 // engineTimeout is how long a Docker engine may take until it answers.
 const engineTimeout = time.Minute
 
-// engine is a Docker engine that accepts commands.
+// engine is a running Docker engine.
 type engine struct {
 	t    testing.TB
 	host string // the address of its socket; empty for the client's own default
 }
 
-// startEngine returns the machine's engine if there is one that answers, or
-// else one that is started here and ends with the test. That one touches
-// neither bridges nor firewall, so that it runs where those are forbidden;
-// containers then have the host's network or none.
+// startEngine returns the machine's engine if it answers, or else starts one that ends
+// with the test. That one uses neither bridges nor a firewall, so that it runs where
+// those are forbidden; its containers have the host's network or none.
 func startEngine(t testing.TB) *engine {
 	t.Helper()
 	for _, tool := range []string{"docker", "dockerd"} {
@@ -117,8 +116,7 @@ func (e *engine) env() []string {
 	return append(os.Environ(), "DOCKER_HOST="+e.host)
 }
 
-// run runs a docker command and returns what it prints, without white space
-// around it.
+// run runs a docker command and returns its output, without surrounding white space.
 func (e *engine) run(args ...string) string {
 	e.t.Helper()
 	var stderr strings.Builder

@@ -46,8 +46,8 @@ func (e *engine) forget(name string) {
 	_ = e.command(context.Background(), "image", "rm", "--force", name).Run()
 }
 
-// Without any option the container listens where its users expect it. It gets no
-// network here, so that the port can be taken on the machine.
+// Without any options the container listens on the expected port. It has no network
+// here, so that the port may be in use on the machine.
 func imageAsItIs(e *engine) {
 	c := e.start("--network", "none")
 	if got := c.await(`listening on (\S+:\d+)`); got != "[::]:5000" {
@@ -90,7 +90,7 @@ func pushPullRestart(e *engine) {
 	e.forget(again + "/hello:v1")
 }
 
-// The configuration of the stock image, mounted where the stock image has it.
+// The configuration of the stock image, mounted at the same path as there.
 func stockConfiguration(e *engine) {
 	list := exec.CommandContext(e.t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/distribution/distribution/v3")
 	module, err := list.Output()
@@ -107,11 +107,11 @@ func stockConfiguration(e *engine) {
 	e.run("pull", name)
 	e.forget(name)
 	if log := c.log(); !strings.Contains(log, "environment=development") {
-		e.t.Errorf("the log does not carry the field that the mounted configuration sets:\n%s", log)
+		e.t.Errorf("the log does not have the field that the mounted configuration sets:\n%s", log)
 	}
 }
 
-// The walkthrough of README.md with its docker part.
+// The walkthrough of README.md with docker.
 func walkthrough(e *engine) {
 	cmd := exec.CommandContext(e.t.Context(), filepath.Join(harness.Root(), "test", "demo", "walkthrough"), harness.Binary(e.t), "docker")
 	cmd.Env = e.env()
@@ -141,7 +141,7 @@ func (e *engine) build(name string) {
 	e.run("build", "--tag", name, folder)
 }
 
-// container is one of the registry's image.
+// container is a container of the registry's image.
 type container struct {
 	*engine
 	id      string
@@ -176,16 +176,16 @@ func errorText(err error) string {
 	return err.Error()
 }
 
-// addr is where the registry of the container listens; asked again after a
-// restart, it is the new address.
+// addr is the address on which the registry of the container listens; after a restart, it
+// is the new address.
 func (c *container) addr() string {
 	c.t.Helper()
 	c.started++
 	return c.await(fmt.Sprintf(`(?:(?s:.*)listening on (127\.0\.0\.1:\d+)){%d}`, c.started))
 }
 
-// await waits until the log of the container matches, and returns what the
-// parentheses in the pattern enclose.
+// await waits until the log of the container matches, and returns the group in the
+// pattern.
 func (c *container) await(pattern string) string {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), startTimeout)
@@ -207,6 +207,6 @@ func (c *container) await(pattern string) string {
 			return match[1]
 		}
 	}
-	c.t.Fatalf("the log of the container does not say %q:\n%s", pattern, text)
+	c.t.Fatalf("the log of the container does not contain %q:\n%s", pattern, text)
 	return ""
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/oras-distribution/registry/test/internal/inprocess"
 )
 
-// Whatever goes wrong in a delete: 202 means gone everywhere; before that, what
-// can be pulled is listed, and the delete can be sent again.
+// Whatever goes wrong in a delete, 202 means gone everywhere. Before that, a manifest
+// that can be pulled is listed, and the delete can be repeated.
 func TestDelete(t *testing.T) {
 	t.Parallel()
 	points := countPoints(t, "delete")
@@ -37,7 +37,7 @@ func TestDelete(t *testing.T) {
 	})
 }
 
-// with is the tree with a further manifest.
+// with is the tree with one more manifest.
 func (w *world) with(t *testing.T, k kind) *faultdriver.Objects {
 	t.Helper()
 	tree := w.tree.Clone()
@@ -49,8 +49,8 @@ func (w *world) with(t *testing.T, k kind) *faultdriver.Objects {
 	return tree
 }
 
-// afterDelete looks at the tree with the registry that was asked, and with
-// another one.
+// afterDelete checks the tree with the registry that got the request, and with another
+// one.
 func (w *world) afterDelete(t *testing.T, y *try, r *inprocess.Registry, k kind, acknowledged bool) {
 	t.Helper()
 	other := replica(t, y.tree)
@@ -74,7 +74,7 @@ func (w *world) afterDelete(t *testing.T, y *try, r *inprocess.Registry, k kind,
 	}
 }
 
-// Whatever goes wrong when a subject is deleted: its referrers stay listed.
+// Whatever goes wrong when a subject is deleted, its referrers stay listed.
 func TestDeleteSubject(t *testing.T) {
 	t.Parallel()
 	points := countPoints(t, "delete of a subject")

@@ -14,8 +14,8 @@ import (
 	"github.com/oras-distribution/registry/test/internal/inprocess"
 )
 
-// A storage that hangs holds requests no longer than their clients stay, and
-// leaves no goroutine behind. It counts goroutines, and so runs alone.
+// If the storage hangs, requests end when their clients disconnect, and leave no
+// goroutines behind. The test counts goroutines, and so runs alone.
 func TestHang(t *testing.T) {
 	w := newWorld(t, "objects")
 	k := w.kinds()[0]
@@ -41,7 +41,7 @@ func TestHang(t *testing.T) {
 	if hung < 20 {
 		t.Errorf("only %d requests hung", hung)
 	}
-	// What is written in the background may hang as well, until it gives up after two minutes.
+	// Background writes may hang as well, until they give up after two minutes.
 	for deadline := time.Now().Add(3 * time.Minute); runtime.NumGoroutine() > before && time.Now().Before(deadline); {
 		runtime.Gosched()
 	}
@@ -54,9 +54,9 @@ func TestHang(t *testing.T) {
 	}
 }
 
-// hang sends a request for which all operations from the n-th on hang, and goes
-// away. It reports whether the request came to the n-th operation. What the index
-// writes in the background waits for no client, and does not hang.
+// hang sends a request for which all operations from the n-th on hang, and disconnects.
+// It reports whether the request came to the n-th operation. Background writes of the
+// index do not depend on a client, and do not hang.
 func hang(t *testing.T, driver *faultdriver.Driver, r *inprocess.Registry, request harness.Request, n int) bool {
 	t.Helper()
 	driver.Reset()

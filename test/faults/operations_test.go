@@ -26,8 +26,8 @@ func drivers(t *testing.T) map[string]storagedriver.StorageDriver {
 	}
 }
 
-// operations are those that a request costs. What the index writes in the
-// background from time to time is not part of any request.
+// operations are the operations of a request. Background writes of the index are not
+// part of any request.
 func operations(t *testing.T, driver *faultdriver.Driver, act func() *harness.Response) []string {
 	t.Helper()
 	driver.Reset()
@@ -43,9 +43,9 @@ func operations(t *testing.T, driver *faultdriver.Driver, act func() *harness.Re
 	return list
 }
 
-// A push with a subject costs two storage operations more than the same push
-// without, and an ORAS artifact, whose subject must be there, three: the first and
-// every further time, and however many referrers the subject has.
+// A push with a subject costs two storage operations more than the same push without,
+// and an ORAS artifact, whose subject must exist, three: the first and every further
+// time, and however many referrers the subject has.
 func TestOperationsOfPush(t *testing.T) {
 	t.Parallel()
 	for name, store := range drivers(t) {
@@ -89,8 +89,8 @@ func TestOperationsOfPush(t *testing.T) {
 	}
 }
 
-// What has nothing to do with referrers costs what it costs with distribution:
-// the same operations.
+// Requests that do not involve referrers cost the same operations as with
+// distribution.
 func TestOperationsWithoutSubject(t *testing.T) {
 	t.Parallel()
 	ours, theirs := drivers(t), drivers(t)

@@ -10,8 +10,8 @@ import (
 	"github.com/oras-distribution/registry/test/internal/inprocess"
 )
 
-// Whatever goes wrong in a push: 201 means stored and listed, everything else
-// can be sent again.
+// Whatever goes wrong in a push, 201 means stored and listed; after any other answer the
+// push can be repeated.
 func TestPush(t *testing.T) {
 	t.Parallel()
 	points := countPoints(t, "push")
@@ -47,8 +47,7 @@ func put(k kind) harness.Request {
 	}
 }
 
-// afterPush looks at the tree with the registry that was pushed to, and with
-// another one.
+// afterPush checks the tree with the registry that got the push, and with another one.
 func (w *world) afterPush(t *testing.T, y *try, r *inprocess.Registry, k kind, acknowledged bool) {
 	t.Helper()
 	other := replica(t, y.tree)
@@ -81,8 +80,8 @@ func (w *world) afterPush(t *testing.T, y *try, r *inprocess.Registry, k kind, a
 	}
 }
 
-// Whatever goes wrong when a manifest that was listed and deleted is pushed
-// again: who remembers it from before lists it only if it is there.
+// Whatever goes wrong when a manifest that was listed and deleted is pushed again, a
+// registry that remembers it lists it only if it exists.
 func TestPushAfterDelete(t *testing.T) {
 	t.Parallel()
 	points := countPoints(t, "push after delete")
@@ -111,8 +110,8 @@ func TestPushAfterDelete(t *testing.T) {
 }
 
 // tornBlob reports whether the fault left half of the bytes of a manifest that
-// distribution stores. It then takes them for the whole for ever, because it does
-// not look at sizes. None of its drivers leaves half a file.
+// distribution stores. Distribution then treats them as complete from then on, because it
+// does not check sizes. None of its drivers leaves half a file.
 func (y *try) tornBlob(k kind) bool {
 	return y.fault == faultdriver.Half && !k.artifact && len(y.hit) > 0 && y.hit[0].Path == layout.BlobData(k.manifest.Digest())
 }

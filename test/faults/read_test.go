@@ -12,7 +12,7 @@ import (
 	"github.com/oras-distribution/registry/test/internal/inprocess"
 )
 
-// Whatever goes wrong in a listing: the list is whole, or it is an error.
+// Whatever goes wrong in a listing, the list is complete, or it is an error.
 func TestList(t *testing.T) {
 	t.Parallel()
 	points := countPoints(t, "list")
@@ -21,7 +21,7 @@ func TestList(t *testing.T) {
 		for name, tree := range w.states(t) {
 			for _, route := range harness.Routes() {
 				if name != "pushed" && route.Name != harness.OCI.Name {
-					continue // what is behind the routes is the same
+					continue // the code behind the routes is the same
 				}
 				t.Run(store+"/"+name+"/"+route.Name, func(t *testing.T) {
 					t.Parallel()
@@ -32,7 +32,7 @@ func TestList(t *testing.T) {
 	}
 }
 
-// states are trees in all states that a listing finds them in.
+// states are trees in all states that a listing may find.
 func (w *world) states(t *testing.T) map[string]*faultdriver.Objects {
 	t.Helper()
 	listed := w.tree.Clone()
@@ -51,7 +51,7 @@ func (w *world) states(t *testing.T) map[string]*faultdriver.Objects {
 	}
 }
 
-// without is a copy of a tree that lacks a folder.
+// without is a copy of a tree without a folder.
 func without(t *testing.T, tree *faultdriver.Objects, folder string) *faultdriver.Objects {
 	t.Helper()
 	tree = tree.Clone()
@@ -65,7 +65,7 @@ func (w *world) list(t *testing.T, y *try, route harness.Route, warm bool) {
 	t.Helper()
 	options := inprocess.Options{}
 	if y.fault.Waits() && !warm {
-		options.Wait = "20ms" // a scan that hangs hangs on
+		options.Wait = "20ms" // a scan that hangs does not recover
 	}
 	r := inprocess.Start(t, y.driver, options)
 	if warm {
@@ -104,8 +104,8 @@ func (w *world) whole(t *testing.T, y *try, route harness.Route, response *harne
 	}
 }
 
-// Whatever goes wrong in a pull: the manifest is whole, or it is an error, and
-// never one that says that it is not there.
+// Whatever goes wrong in a pull, the manifest is complete, or it is an error, but never
+// one that says that the manifest does not exist.
 func TestPull(t *testing.T) {
 	t.Parallel()
 	points := countPoints(t, "pull")

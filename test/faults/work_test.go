@@ -33,7 +33,7 @@ func (w *world) all(t *testing.T) (*faultdriver.Objects, []digest.Digest) {
 	return without(t, tree, layout.Refs(repository)), list
 }
 
-// watcher is told of failures in the background.
+// watcher is told about failures in the background.
 type watcher struct {
 	failed chan struct{}
 	once   sync.Once
@@ -44,8 +44,8 @@ func (*watcher) Scanned(string, referrers.ScanResult)                {}
 func (*watcher) Linked(string, int)                                  {}
 func (w *watcher) Failed(string, error)                              { w.once.Do(func() { close(w.failed) }) }
 
-// Whatever goes wrong when a tree is indexed in the background: who asks gets
-// the whole list or an error, and then the whole list.
+// Whatever goes wrong when a tree is indexed in the background, a request gets the
+// complete list or an error, and the next one gets the complete list.
 func TestBackground(t *testing.T) {
 	t.Parallel()
 	points := countPoints(t, "background indexing")
@@ -101,8 +101,8 @@ func expectSet(t *testing.T, y *try, x *referrers.Index, subject digest.Digest, 
 	}
 }
 
-// Whatever goes wrong in a rebuild or a repair: it says so, and done again it
-// leaves nothing to mend.
+// Whatever goes wrong in a rebuild or a repair, it says so, and repeating it leaves
+// nothing to repair.
 func TestRebuild(t *testing.T) {
 	t.Parallel()
 	acts := map[string]func(context.Context, *referrers.Index) error{
@@ -134,7 +134,7 @@ func TestRebuild(t *testing.T) {
 					}
 					faults, err := x.Verify(t.Context(), repository, false, func() {})
 					if err != nil || len(faults) > 0 {
-						t.Errorf("%v: there is something left to mend: %v %v", y.hit, err, faults)
+						t.Errorf("%v: there is something left to repair: %v %v", y.hit, err, faults)
 					}
 					other := referrers.New(y.tree, referrers.Options{Types: harness.ManifestTypes()})
 					defer other.Close(t.Context())
@@ -145,8 +145,8 @@ func TestRebuild(t *testing.T) {
 	}
 }
 
-// Whatever goes wrong in a collection: what tagged manifests need stays, no list
-// names what is gone, and done again it removes what the first run would have.
+// Whatever goes wrong in a collection, everything that tagged manifests need stays, no
+// listing names what is gone, and repeating it removes what the first run would have.
 func TestCollect(t *testing.T) {
 	t.Parallel()
 	points := countPoints(t, "collect")
@@ -191,8 +191,8 @@ func TestCollect(t *testing.T) {
 	}
 }
 
-// withGarbage is the tree with manifests of all kinds, and one image with a
-// referrer that no tag needs.
+// withGarbage is the tree with manifests of all kinds, and with one image with a referrer
+// that no tag needs.
 func (w *world) withGarbage(t *testing.T) *faultdriver.Objects {
 	t.Helper()
 	tree := w.tree.Clone()

@@ -1,5 +1,5 @@
-// Package faults lets each storage operation of each kind of request go wrong
-// in each way, and looks at what is left.
+// Package faults makes each storage operation of each kind of request go wrong in each
+// way, and checks the result.
 package faults
 
 import (
@@ -22,8 +22,8 @@ import (
 
 const repository = "team/app"
 
-// world is a tree with an image that has referrers, and what else manifests of
-// all kinds need.
+// world is a tree with an image that has referrers, and with everything else that
+// manifests of all kinds need.
 type world struct {
 	tree         *faultdriver.Objects
 	subject      harness.Descriptor // an image that is tagged "v1"
@@ -31,8 +31,8 @@ type world struct {
 	before       []digest.Digest // the referrers of subject
 }
 
-// stores are the names under which the store of objects plays a real store: code
-// lists the folders of the first kind in another way.
+// stores are the driver names that the object store pretends to have: code lists
+// folders differently for the first one.
 var stores = []string{"inmemory", "objects"}
 
 func newWorld(t *testing.T, store string) *world {
@@ -57,7 +57,7 @@ func newWorld(t *testing.T, store string) *world {
 type kind struct {
 	name     string
 	manifest harness.Manifest
-	tag      string // what it is pushed by; by digest where it is empty
+	tag      string // the tag that it is pushed by; empty: by digest
 	referrer bool   // it refers to the subject
 	artifact bool   // it is our code that stores it
 }
@@ -103,7 +103,7 @@ func eachKind(t *testing.T, test func(t *testing.T, w *world, k kind)) {
 	}
 }
 
-// points counts what was tried. The total is printed at the end of the test.
+// points counts the fault points tried. The total is printed at the end of the test.
 type points struct{ tried atomic.Int64 }
 
 func countPoints(t *testing.T, what string) *points {
@@ -113,7 +113,7 @@ func countPoints(t *testing.T, what string) *points {
 	return p
 }
 
-// mode is what goes wrong: one operation, or all from it on.
+// mode says what goes wrong: one operation, or all from there on.
 type mode struct {
 	fault  faultdriver.Fault
 	outage bool
@@ -134,8 +134,8 @@ func modes() []mode {
 	return list
 }
 
-// sweep runs attempt once for each operation and each fault, until an attempt
-// ends without having come to the operation.
+// sweep runs attempt once for each operation and each fault, until an attempt ends before
+// it reaches the operation.
 func (p *points) sweep(t *testing.T, tree *faultdriver.Objects, attempt func(t *testing.T, try *try)) {
 	t.Helper()
 	for _, mode := range modes() {
@@ -147,14 +147,14 @@ func (p *points) sweep(t *testing.T, tree *faultdriver.Objects, attempt func(t *
 				break
 			}
 			if k > 500 {
-				t.Fatal("there is no end of operations")
+				t.Fatal("the operations do not end")
 			}
 			p.tried.Add(1)
 		}
 	}
 }
 
-// try is one attempt to bring something about while an operation goes wrong.
+// try is one attempt to do something while an operation goes wrong.
 type try struct {
 	mode
 	k      int
@@ -165,8 +165,8 @@ type try struct {
 	meanwhile func()
 }
 
-// run calls act while the fault is planned. The context that act gets ends when
-// an operation waits for that; left reports whether it did.
+// run calls act while the fault is planned. The context of act ends when an operation
+// waits for that; left reports whether it did.
 func (y *try) run(t *testing.T, act func(context.Context)) (left bool) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -202,9 +202,8 @@ func (y *try) run(t *testing.T, act func(context.Context)) (left bool) {
 	return left
 }
 
-// request sends a request that meets the fault. An operation that waits for the
-// end of its context makes the client go away; the response is nil if it did not
-// get one then.
+// request sends a request that meets the fault. If an operation waits for the end of its
+// context, the client disconnects; the response is nil if it got none by then.
 func (y *try) request(t *testing.T, r *inprocess.Registry, request harness.Request) *harness.Response {
 	t.Helper()
 	var response *harness.Response
@@ -221,8 +220,7 @@ func (y *try) request(t *testing.T, r *inprocess.Registry, request harness.Reque
 	return response
 }
 
-// clear expects an answer to be a success, or to say clearly that the server is
-// at fault.
+// clear expects an answer to be a success, or a clear error of the server.
 func (y *try) clear(t *testing.T, request harness.Request, response *harness.Response) {
 	t.Helper()
 	if response.Status/100 == 2 || gone(request, response) {
@@ -237,8 +235,8 @@ func (y *try) clear(t *testing.T, request harness.Request, response *harness.Res
 	}
 }
 
-// gone reports whether the answer to a delete is that there is nothing to delete,
-// as when the storage did it and said that it failed.
+// gone reports whether the answer to a delete is that there is nothing to delete, as when
+// the storage has done it and reported a failure.
 func gone(request harness.Request, response *harness.Response) bool {
 	return request.Method == http.MethodDelete && response != nil && response.Status == http.StatusNotFound
 }
@@ -262,12 +260,12 @@ func pullable(t *testing.T, r *inprocess.Registry, content []byte) bool {
 	case http.StatusInternalServerError: // half of a link or of the bytes is there
 		return false
 	}
-	t.Errorf("not to be pulled, and not absent: %s", response)
+	t.Errorf("neither pulled nor reported as absent: %s", response)
 	return false
 }
 
-// listed reports whether the listing has d. It expects all else that is listed
-// to be the referrers from before, each once, and all to be pullable.
+// listed reports whether the listing contains d. It expects the other entries to be the
+// referrers from before, each once, and all entries to be pullable.
 func (w *world) listed(t *testing.T, r *inprocess.Registry, d digest.Digest) bool {
 	t.Helper()
 	client := r.For(t)
@@ -290,7 +288,7 @@ func (w *world) listed(t *testing.T, r *inprocess.Registry, d digest.Digest) boo
 	return found
 }
 
-// replica is a second registry on the same tree, which no fault meets.
+// replica is a second registry on the same tree, without faults.
 func replica(t *testing.T, tree storagedriver.StorageDriver) *inprocess.Registry {
 	t.Helper()
 	return inprocess.Start(t, tree, inprocess.Options{})

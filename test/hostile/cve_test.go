@@ -12,7 +12,7 @@ import (
 	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
-// A page size that is taken at its word makes a registry allocate as much.
+// A registry that trusts the page size in a request allocates as much.
 func TestCVE_2023_2253_UnboundedPageSize(t *testing.T) {
 	r := harness.Start(t, harness.Options{})
 	c := r.Client()
@@ -68,7 +68,7 @@ func TestCVE_2021_41190_TypeConfusion(t *testing.T) {
 		}
 	}
 
-	// What was pushed as one kind is never served or listed as another.
+	// A manifest that was pushed as one kind is never served or listed as another.
 	draft := harness.Manifest{
 		ContentType: harness.MediaTypeORASArtifact,
 		Raw:         []byte(`{"artifactType":"a/b"` + member("blobs", config, true) + member("subject", image, false) + `}`),
@@ -92,8 +92,8 @@ func TestCVE_2021_41190_TypeConfusion(t *testing.T) {
 	}
 }
 
-// A descriptor cache that another repository fills must not bring back what was
-// deleted in this one.
+// A descriptor cache that another repository fills must not bring back what was deleted
+// in this one.
 func TestCVE_2026_35172_CacheThatResurrects(t *testing.T) {
 	r := harness.Start(t, harness.Options{Config: "storage: {cache: {blobdescriptor: inmemory}}"})
 	c := r.Client()
@@ -130,12 +130,12 @@ func TestCVE_2026_35172_CacheThatResurrects(t *testing.T) {
 				t.Errorf("%s lists %v in the other repository", route.Name, found)
 			}
 		}
-		// Nor may it pass for a subject or a blob that is there.
+		// Nor may it be accepted as an existing subject or blob.
 		c.Push("one", "", signature).ExpectError(http.StatusBadRequest, "MANIFEST_INVALID")
 	}
 }
 
-// Deletion that is switched off is off for everything that can be deleted.
+// Disabling deletes disables them for everything that can be deleted.
 func TestCVE_2026_41888_DeletionThatIgnoresTheSwitch(t *testing.T) {
 	for name, config := range map[string]string{
 		"off":       "storage: {delete: {enabled: false}}",
@@ -172,7 +172,7 @@ func TestCVE_2026_41888_DeletionThatIgnoresTheSwitch(t *testing.T) {
 	}
 }
 
-// Knowing a digest is no right to what has it in another repository, whatever is
+// Knowing a digest gives no access to the content in another repository, whatever is
 // cached.
 func TestCVE_2024_39897_ReadingAcrossRepositories(t *testing.T) {
 	issuer := harness.NewTokenIssuer(t)
@@ -198,13 +198,13 @@ func TestCVE_2024_39897_ReadingAcrossRepositories(t *testing.T) {
 		}
 	}
 	c.Send(http.MethodPost, "/v2/mine/blobs/uploads/?mount="+blob.Digest.String()+"&from=theirs", nil).Expect(http.StatusUnauthorized)
-	// Without saying where it is from, a mount is an upload like any other.
+	// A mount that does not name a source repository is an upload like any other.
 	c.Send(http.MethodPost, "/v2/mine/blobs/uploads/?mount="+blob.Digest.String(), nil).Expect(http.StatusAccepted)
 	c.Get(harness.BlobPath("mine", blob.Digest)).Expect(http.StatusNotFound)
 }
 
-// Referrers that refer to one another: digests make that impossible for subjects,
-// but the referrers-tag indexes of old clients can say it.
+// Referrers that refer to one another: digests make that impossible for subjects, but
+// the referrers-tag indexes of old clients can contain it.
 func TestCVE_2026_55588_LoopsOfReferrers(t *testing.T) {
 	r := harness.Start(t, harness.Options{Binary: harness.StockBinary(t)})
 	c := r.Client()

@@ -9,8 +9,8 @@ import (
 	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
-// A body that claims to be a form is not read for parameters: a client without
-// credentials is refused while most of it is still to come.
+// A body that is declared as a form is not parsed for parameters: a client without
+// credentials is refused before it has sent most of it.
 func TestFormsOfStrangers(t *testing.T) {
 	r := harness.Start(t, harness.Options{Config: harness.HTPasswd(t, "user", "secret")})
 	begun := "--b\r\nContent-Disposition: form-data; name=a\r\n\r\n" + strings.Repeat("x", 1<<20) // a server reads some on, to keep the connection
@@ -24,7 +24,7 @@ func TestFormsOfStrangers(t *testing.T) {
 	}
 }
 
-// Nor is a blob taken for a form, whatever it is sent as.
+// A blob is not parsed as a form, whatever its Content-Type.
 func TestBlobsSentAsForms(t *testing.T) {
 	c := harness.Start(t, harness.Options{}).Client()
 	for _, form := range []string{"multipart/form-data; boundary=b", "application/x-www-form-urlencoded"} {
@@ -36,7 +36,7 @@ func TestBlobsSentAsForms(t *testing.T) {
 	}
 }
 
-// Parts of a blob are served, but not any number of them.
+// Ranges of a blob are served, but not any number of them.
 func TestVeryManyRanges(t *testing.T) {
 	c := harness.Start(t, harness.Options{}).Client()
 	content := []byte(strings.Repeat("0123456789", 100_000))

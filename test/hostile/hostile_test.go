@@ -1,5 +1,5 @@
-// Package hostile_test holds what the registry does with input that is made to
-// harm it or those who use it.
+// Package hostile_test tests the registry with input that is made to harm it or its
+// users.
 package hostile_test
 
 import (
@@ -50,8 +50,8 @@ func sameFiles(t *testing.T, root string, before map[string]bool) {
 	}
 }
 
-// climbing are names and digests that would lead out of a repository if they were
-// taken for paths.
+// climbing are names and digests that would lead out of a repository if they were used
+// as paths.
 var climbing = []string{
 	"..", "../..", "../other", "..%2f..%2fother", "%2e%2e", "%2e%2e/%2e%2e/other", "a/../other", "a%2f..%2fother", ".", "./a",
 	"_refs", "a/_refs", "a/_refs/subjects", "app/_manifests", "app/_layers", "app/_uploads", "_manifests", "a%00b", "a%0ab",
@@ -87,11 +87,11 @@ func TestPathsThatClimb(t *testing.T) {
 					Method: method, Path: path, Body: artifact.Bytes(), Header: harness.Header("Content-Type: " + artifact.ContentType),
 				})
 				if err != nil {
-					continue // not even a request that can be sent
+					continue // not a request that can be sent
 				}
 				count++
 				if len(bad) > 255 && resp.Status == http.StatusInternalServerError && !strings.Contains(path, "/referrers") {
-					continue // what distribution answers for a name that is too long
+					continue // distribution's answer for a name that is too long
 				}
 				ok := resp.Status == http.StatusOK && !strings.Contains(string(resp.Body), artifact.ArtifactType)
 				if resp.Status >= 500 || resp.Status < 300 && !ok && method != "HEAD" {
@@ -99,7 +99,7 @@ func TestPathsThatClimb(t *testing.T) {
 				}
 			}
 		}
-		// A subject or blob that is such a path.
+		// A subject or blob with such a path.
 		m := harness.ORASArtifact("a/b").To(image)
 		m.Raw = []byte(strings.ReplaceAll(string(m.Bytes()), image.Digest.String(), jsonText(bad)))
 		c.Push("app", "", m).Expect(http.StatusBadRequest)
@@ -112,7 +112,7 @@ var isTag = regexp.MustCompile(`^/v2/app/manifests/\w[\w.-]{0,127}$`)
 
 func jsonText(text string) string { return strings.ReplaceAll(text, `\`, `\\`) }
 
-// Values that are echoed in headers or the log must not bring lines of their own.
+// Values that are repeated in headers or in the log must not add lines.
 func TestHeaderInjection(t *testing.T) {
 	r := harness.Start(t, harness.Options{Config: harness.NewTokenIssuer(t).Config})
 	open := harness.Start(t, harness.Options{})
@@ -152,13 +152,13 @@ func TestHeaderInjection(t *testing.T) {
 			}
 		}
 	}
-	// What has such an artifactType is found by it.
+	// A manifest with such an artifactType is found by it.
 	if found := c.Referrers(harness.OCI, "app", image.Digest, "n", "1", "artifactType", "a/b\r\nX-Injected: yes"); len(found) != 3 {
 		t.Errorf("%d are found", len(found))
 	}
 }
 
-// exchange sends a request as it is written and returns the head of the answer.
+// exchange sends a request verbatim and returns the head of the answer.
 func exchange(t *testing.T, addr, request string) string {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
@@ -183,8 +183,8 @@ func exchange(t *testing.T, addr, request string) string {
 	}
 }
 
-// Clients that send or read nothing keep nobody else from being served, and do
-// not keep the registry from ending.
+// Clients that send or read nothing do not keep others from being served, and do not
+// keep the registry from stopping.
 func TestSlowClients(t *testing.T) {
 	r := harness.Start(t, harness.Options{Config: "http: {draintimeout: 2s}"})
 	c := r.Client()

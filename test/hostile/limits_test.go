@@ -15,11 +15,11 @@ import (
 	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
-// maxPage is the size that the body of a page does not exceed, in bytes.
+// maxPage is the limit for the body of a page, in bytes.
 const maxPage = 4_000_000
 
-// An entry is listed without its annotations where these are larger than
-// extensions.referrers.maxannotations: a page could not hold it otherwise.
+// An entry is listed without its annotations if these are larger than
+// extensions.referrers.maxannotations: it might not fit on a page otherwise.
 func TestAnnotationsOfFourMebibytes(t *testing.T) {
 	for name, config := range map[string]struct {
 		yaml string
@@ -78,10 +78,10 @@ func TestManifestsWithVeryManyBlobs(t *testing.T) {
 	for i := range missing {
 		missing[i] = harness.Descriptor{MediaType: "a", Digest: digest.FromString(fmt.Sprint(i)), Size: 1}
 	}
-	// More than the four mebibytes that any manifest may have.
+	// More than the four mebibytes that a manifest may have.
 	c.Push("app", "", harness.ORASArtifact("a/b", missing...).To(image)).ExpectError(http.StatusBadRequest, "MANIFEST_INVALID")
 
-	// As many as fit: all missing, and all the same.
+	// As many as fit: all of them missing, and all the same.
 	const fitting = 30_000
 	idle := r.Memory()
 	resp := c.Push("app", "", harness.ORASArtifact("a/b", missing[:fitting]...).To(image))
@@ -95,7 +95,7 @@ func TestManifestsWithVeryManyBlobs(t *testing.T) {
 	}
 	m := harness.ORASArtifact("a/b", same...).To(image)
 	c.MustPush("app", "", m)
-	for i := range missing[:300] { // and many different ones that are there
+	for i := range missing[:300] { // and many different ones that exist
 		missing[i] = c.PushBlob("app", fmt.Append(nil, i))
 	}
 	c.MustPush("app", "", harness.ORASArtifact("a/b", missing[:300]...).To(image))
@@ -148,7 +148,7 @@ func TestNestedAndRepeatedJSON(t *testing.T) {
 	}
 }
 
-// No token, however made, is more than 400.
+// No token, however crafted, causes more than a 400.
 func TestTokensAtRandom(t *testing.T) {
 	c := harness.Start(t, harness.Options{Driver: harness.InMemory}).Client()
 	image := c.PushImage("app", "v1", "layer")
@@ -187,7 +187,7 @@ func TestTokensAtRandom(t *testing.T) {
 	}
 }
 
-// Asking for what is not there must cost nothing that stays.
+// Requests for what does not exist must not use memory permanently.
 func TestVeryManySubjectsAskedFor(t *testing.T) {
 	r := harness.Start(t, harness.Options{
 		Config: "log: {accesslog: {disabled: true}}\nextensions: {referrers: {cachesize: 8388608}}",

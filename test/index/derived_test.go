@@ -15,7 +15,7 @@ import (
 	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
-// Whatever becomes of the files that are derived, the answer is right.
+// Whatever happens to the derived files, the answer is right.
 func TestDerived(t *testing.T) {
 	t.Parallel()
 	summary, revisions := layout.DerivedSubject(repository, subject.Digest), layout.DerivedManifests(repository)
@@ -48,7 +48,7 @@ func TestDerived(t *testing.T) {
 		"revisions of another repository": func(t *testing.T, tree tree) {
 			tree.put(revisions, tree.get(t, layout.DerivedManifests("other/app")))
 		},
-		"revisions with a line more": func(_ *testing.T, tree tree) {
+		"revisions with an extra line": func(_ *testing.T, tree tree) {
 			tree.edit(revisions, func(b []byte) []byte { return append(b, stranger.Digest().String()+"\n"...) })
 		},
 		"summary from before a delete and a push": func(t *testing.T, tree tree) {
@@ -148,7 +148,7 @@ func (t tree) replaceOne(test *testing.T) {
 	}
 }
 
-// linked is what the links to the subject say.
+// linked returns the referrers that have a link to the subject.
 func (t tree) linked(test *testing.T) (list []digest.Digest) {
 	test.Helper()
 	paths, err := t.List(test.Context(), layout.Referrers(repository, subject.Digest, digest.SHA256))

@@ -1,3 +1,3 @@
-// Package index tests the index of referrers over storage drivers of every kind,
-// as its callers see it.
+// Package index tests the index of referrers on storage drivers of every kind, through
+// its exported methods.
 package index

@@ -11,8 +11,8 @@ import (
 	"github.com/oras-distribution/registry/test/internal/faultdriver"
 )
 
-// What a stock registry deletes while no index is running is gone at once when
-// one is running again, and there again when it was pushed again.
+// What a stock registry deletes while no index is running is not listed when one is
+// running again, and it is listed again after it was pushed again.
 func TestGone(t *testing.T) {
 	t.Parallel()
 	for _, store := range []string{"inmemory", "objects"} {
@@ -58,7 +58,7 @@ func (t tree) listed(test *testing.T, n int) []digest.Digest {
 	return want
 }
 
-// look opens an index for two listings, and closes it.
+// look opens an index for two listings, and then closes it.
 func (t tree) look(test *testing.T, readOnly bool, want []digest.Digest) {
 	test.Helper()
 	x := newIndex(t.StorageDriver, referrers.Options{ReadOnly: readOnly})
@@ -69,8 +69,8 @@ func (t tree) look(test *testing.T, readOnly bool, want []digest.Digest) {
 	}
 }
 
-// A link that is gone although its manifest is there, as after a power failure or
-// a delete that was cut off, is made again, whatever was noted.
+// A link that is gone although its manifest exists, as after a power failure or an
+// interrupted delete, is written again, whatever the derived files contain.
 func TestLost(t *testing.T) {
 	t.Parallel()
 	for name, store := range stores() {
@@ -100,8 +100,8 @@ func TestLost(t *testing.T) {
 	}
 }
 
-// What was noted before a delete is no reason to miss what a stock registry
-// pushes after it.
+// Derived files from before a delete do not hide what a stock registry pushes after
+// it.
 func TestStaleNote(t *testing.T) {
 	t.Parallel()
 	for name, store := range stores() {

@@ -18,7 +18,7 @@ import (
 	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
-// A tree without an index is indexed by being asked for, whatever is in it.
+// A tree without an index is indexed on request, whatever it contains.
 func TestScan(t *testing.T) {
 	t.Parallel()
 	for name, store := range stores() {
@@ -53,7 +53,7 @@ func TestScan(t *testing.T) {
 				t.Errorf("in no repository: %s", list)
 			}
 
-			// What was broken and is mended is listed.
+			// A manifest that was broken and is repaired is listed.
 			tree.put(layout.BlobData(torn.Digest()), string(torn.Bytes()))
 			again := open(t, tree.StorageDriver, referrers.Options{})
 			expect(t, again, append(want, torn.Digest()))
@@ -61,7 +61,7 @@ func TestScan(t *testing.T) {
 	}
 }
 
-// In read-only mode nothing is written, and the answers are right all the same.
+// In read-only mode nothing is written, and the answers are still right.
 func TestReadOnly(t *testing.T) {
 	t.Parallel()
 	for name, store := range stores() {
@@ -94,9 +94,8 @@ func TestReadOnly(t *testing.T) {
 	}
 }
 
-// A repository that cannot be made ready in time is not answered with a short
-// list, and answers when the storage does. It counts goroutines, and so runs
-// alone.
+// A repository that cannot be prepared in time is not answered with a short list, and
+// answers when the storage does. The test counts goroutines, and so runs alone.
 func TestNotReady(t *testing.T) {
 	tree := tree{t, faultdriver.NewObjects("objects")}
 	want := []digest.Digest{tree.store(repository, artifact(0)), tree.store(repository, artifact(1))}
@@ -130,7 +129,7 @@ func TestNotReady(t *testing.T) {
 		return err == nil && len(set.Referrers) == len(want)
 	})
 	if n := count(driver, layout.BlobData(want[1])); n > 2 {
-		t.Errorf("a manifest was read %d times: the scan did not go on, but began anew", n)
+		t.Errorf("a manifest was read %d times: the scan did not continue, but started again", n)
 	}
 }
 
@@ -143,7 +142,7 @@ func count(driver *faultdriver.Driver, path string) (n int) {
 	return n
 }
 
-// waitUntil waits for what goes on in the background.
+// waitUntil waits for work in the background.
 func waitUntil(t *testing.T, done func() bool) {
 	t.Helper()
 	for !done() {
@@ -154,7 +153,7 @@ func waitUntil(t *testing.T, done func() bool) {
 	}
 }
 
-// A caller that goes away ends what hangs for it, and leaves nothing behind.
+// When a caller gives up, operations that hang for it end, and leave nothing behind.
 func TestCancel(t *testing.T) {
 	t.Parallel()
 	driver := faultdriver.New(faultdriver.NewObjects("objects"))
@@ -189,8 +188,8 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-// Any number of replicas on one tree list what any of them added, and not what
-// any of them deleted, in their very next answer.
+// Any number of replicas on one tree list what any of them has added, and no longer list
+// what any of them has deleted, in their very next answer.
 func TestReplicas(t *testing.T) {
 	t.Parallel()
 	for name, store := range stores() {
@@ -242,8 +241,8 @@ func remove(t testing.TB, tree tree, x *referrers.Index, d digest.Digest) {
 	}
 }
 
-// Whoever lists while the same manifests are pushed and deleted everywhere never
-// sees one that is not there; in the end the list is what was acknowledged.
+// Listings while the same manifests are pushed and deleted everywhere never contain a
+// manifest that does not exist; in the end they contain what was acknowledged.
 func TestRaces(t *testing.T) {
 	t.Parallel()
 	for name, store := range stores() {
@@ -296,9 +295,8 @@ func TestRaces(t *testing.T) {
 	}
 }
 
-// What is known of subjects takes no more memory than it may, and what had to be
-// forgotten is answered from the storage. It measures the whole process, and so
-// runs alone.
+// What is known about subjects stays within its memory limit, and what was evicted is
+// answered from the storage. The test measures the whole process, and so runs alone.
 func TestMemory(t *testing.T) {
 	tree := tree{t, faultdriver.NewObjects("objects")}
 	x := open(t, tree.StorageDriver, referrers.Options{CacheSize: 1 << 20, ReadOnly: true})

@@ -12,8 +12,8 @@ import (
 	"github.com/oras-distribution/registry/test/internal/faultdriver"
 )
 
-// What a listing costs in storage operations depends neither on the number of
-// referrers nor on what else the repository has.
+// The storage operations of a listing depend neither on the number of referrers nor on
+// the other content of the repository.
 func TestOperations(t *testing.T) {
 	t.Parallel()
 	for name, store := range stores() {
@@ -45,7 +45,7 @@ func TestOperations(t *testing.T) {
 					t.Errorf("the first listing reads %d manifests instead of %d", len(reads), size.referrers)
 				}
 				if most := driver.MostAtOnce(); most > concurrency {
-					t.Errorf("the first listing has %d operations under way at once", most)
+					t.Errorf("the first listing runs %d operations at once", most)
 				}
 
 				expectCost(t, driver, "warm", 1, func() { list(t, first) })
@@ -67,8 +67,8 @@ func TestOperations(t *testing.T) {
 	}
 }
 
-// expectCost bounds the operations of act. What the index writes in the
-// background is not part of anybody's request.
+// expectCost limits the operations of act. Background writes of the index are not part of
+// a request.
 func expectCost(t *testing.T, driver *faultdriver.Driver, what string, most int, act func()) {
 	t.Helper()
 	driver.Reset()
@@ -78,9 +78,9 @@ func expectCost(t *testing.T, driver *faultdriver.Driver, what string, most int,
 	}
 }
 
-// Where a repository is ready, the first listing of a subject asks for its folder
-// and its summary, and for each referrer. A new process needs two operations more
-// to get ready, whatever else the repository has.
+// If a repository is ready, the first listing of a subject reads its folder and its
+// summary, and checks each referrer. A new process needs two more operations to prepare
+// the repository, whatever else it contains.
 func TestColdListing(t *testing.T) {
 	t.Parallel()
 	for name, store := range stores() {
@@ -101,7 +101,7 @@ func TestColdListing(t *testing.T) {
 	}
 }
 
-// One that was pushed or deleted costs no more than itself.
+// A push or delete of one referrer costs no more than that referrer.
 func TestChangedListing(t *testing.T) {
 	t.Parallel()
 	for name, store := range stores() {
@@ -153,7 +153,7 @@ func TestNeverIndexed(t *testing.T) {
 	}
 }
 
-// Whoever asks at the same time shares the work.
+// Requests at the same time share the work.
 func TestShared(t *testing.T) {
 	t.Parallel()
 	driver := faultdriver.New(faultdriver.NewObjects("objects"))

@@ -12,8 +12,8 @@ import (
 	"github.com/oras-distribution/registry/test/internal/faultdriver"
 )
 
-// A link that is put back, because its manifest is there after all, is not left
-// behind by a delete that comes in between on another replica.
+// A link that is restored because its manifest exists after all is not left behind by a
+// delete that comes in between on another replica.
 func TestPutBackWhileDeleted(t *testing.T) {
 	t.Parallel()
 	denied := errors.New("denied")
@@ -55,14 +55,14 @@ func TestPutBackWhileDeleted(t *testing.T) {
 				t.Error(err)
 			}
 			if !between {
-				t.Error("the link was not put back")
+				t.Error("the link was not restored")
 			}
 			there, err := other.HasRevision(t.Context(), repository, d)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if _, err := tree.Stat(t.Context(), link); (err == nil) != there {
-				t.Errorf("the revision is there: %t; its link: %v", there, err)
+				t.Errorf("the revision exists: %t; its link: %v", there, err)
 			}
 		})
 	}

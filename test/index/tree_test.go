@@ -34,7 +34,7 @@ func stores() map[string]func(testing.TB) storagedriver.StorageDriver {
 	}
 }
 
-// unsynced is distribution's filesystem driver, which does not wait for the disk.
+// unsynced is distribution's filesystem driver without syncing files to disk.
 type unsynced struct {
 	*filesystem.Driver
 	root string
@@ -50,7 +50,7 @@ func (d unsynced) PutContent(_ context.Context, file string, content []byte) err
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err
 	}
-	// Beside all that could be taken for something else, and then into place.
+	// First under a name that nothing reads, and then into place.
 	temporary, err := os.CreateTemp(d.root, "put")
 	if err != nil {
 		return err
@@ -110,8 +110,8 @@ func other(i int) harness.Manifest {
 	return m.Annotated("other", fmt.Sprint(i))
 }
 
-// fill stores n referrers of the subject and as many others, through an index
-// that is told of them as a registry tells it, and returns the referrers.
+// fill stores n referrers of the subject and as many others, through an index that is
+// told about them as by a registry, and returns the referrers.
 func (t tree) fill(n, others int) []digest.Digest {
 	t.Helper()
 	x := newIndex(t.StorageDriver, referrers.Options{})
@@ -124,7 +124,7 @@ func (t tree) fill(n, others int) []digest.Digest {
 	for i := range others {
 		x.Pushed(repository, t.store(repository, other(i)), other(i).ContentType, "")
 	}
-	// Once it is known that there is nothing else, that is noted with what was pushed.
+	// Once the index knows that there is nothing else, it writes that with what was pushed.
 	if _, err := x.Referrers(context.Background(), repository, digest.FromString("nobody")); err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +143,7 @@ func open(t testing.TB, driver storagedriver.StorageDriver, options referrers.Op
 	return x
 }
 
-// list is the digests that an index lists for the subject, sorted.
+// list returns the digests that an index lists for the subject, sorted.
 func list(t testing.TB, x *referrers.Index) []digest.Digest {
 	t.Helper()
 	return listOf(t, x, repository, subject.Digest)

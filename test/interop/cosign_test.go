@@ -18,8 +18,8 @@ var (
 	experimental    = []string{"COSIGN_EXPERIMENTAL=1"}
 )
 
-// cosignSetup makes two pairs of keys, in the folders mine and theirs, and what
-// tells cosign that there is no service of sigstore's to ask.
+// cosignSetup makes two key pairs, in the folders mine and theirs, and the files that
+// tell cosign not to use any sigstore service.
 func (w *workspace) cosignSetup() {
 	w.t.Helper()
 	for _, folder := range []string{"mine", "theirs"} {
@@ -51,8 +51,8 @@ func cosignVerifyAttestation(key, subject string) []string {
 	return []string{"cosign", "verify-attestation", "--key", key + "/cosign.pub", "--insecure-ignore-tlog", "--type", "custom", subject}
 }
 
-// TestCosign signs and attests an image twice, by two people, as cosign does by
-// default: with bundles. Each finds his own.
+// TestCosign signs and attests an image with two keys, as cosign does by default: with
+// bundles. Each key verifies its own.
 func TestCosign(t *testing.T) {
 	t.Parallel()
 	w := newWorkspace(t, harness.Options{})

@@ -17,7 +17,7 @@ const documentedAddr = "localhost:5000"
 // the files that all sections use.
 const setupSection = "Clients"
 
-// block is a fenced block: of commands, or of what the commands before it print.
+// block is a fenced block: of commands, or of the output of the commands before it.
 type block struct{ language, text string }
 
 var (
@@ -53,8 +53,8 @@ func sections(t *testing.T) map[string][]block {
 	return found
 }
 
-// runSection runs the commands of a section in one shell, and compares what they
-// print with the blocks that say so.
+// runSection runs the commands of a section in one shell, and compares their output with
+// the documented one.
 func runSection(t *testing.T, name string) {
 	t.Helper()
 	w := newWorkspace(t, harness.Options{})
@@ -77,14 +77,14 @@ func runSection(t *testing.T, name string) {
 	for _, line := range expected {
 		pattern := strings.ReplaceAll(regexp.QuoteMeta(line), "…", ".*")
 		if !regexp.MustCompile(`(?m)^` + pattern + `$`).MatchString(output) {
-			t.Errorf("docs/clients.md says that a line %q is printed, which it is not:\n%s", line, output)
+			t.Errorf("docs/clients.md documents the line %q, which is not printed:\n%s", line, output)
 		}
 	}
 	w.expectNoFallback()
 }
 
-// TestDocumentation runs the commands of docs/clients.md. Those of skopeo belong to
-// the tests that need Debian packages.
+// TestDocumentation runs the commands of docs/clients.md. Those of skopeo are run by the
+// tests that need Debian packages.
 func TestDocumentation(t *testing.T) {
 	t.Parallel()
 	for name := range sections(t) {
@@ -98,8 +98,7 @@ func TestDocumentation(t *testing.T) {
 	}
 }
 
-// TestDocumentedVersions compares the table of docs/clients.md with the versions
-// that are pinned.
+// TestDocumentedVersions compares the table of docs/clients.md with the pinned versions.
 func TestDocumentedVersions(t *testing.T) {
 	t.Parallel()
 	content, err := os.ReadFile("../clients/go.mod")
@@ -113,7 +112,7 @@ func TestDocumentedVersions(t *testing.T) {
 	} {
 		row := regexp.MustCompile(`(?m)^\| ` + client + ` \| (\S+) \|`).FindStringSubmatch(page)
 		if row == nil {
-			t.Errorf("docs/clients.md has no row of %s", client)
+			t.Errorf("docs/clients.md has no row for %s", client)
 			continue
 		}
 		if pin := regexp.MustCompile(`(?m)^\s` + regexp.QuoteMeta(module+" "+row[1]) + `( //.*)?$`); !pin.Match(content) {

@@ -9,7 +9,7 @@ import (
 	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
-// orasNode is what `oras discover --format json` prints of a manifest.
+// orasNode is a manifest in the output of `oras discover --format json`.
 type orasNode struct {
 	Digest       digest.Digest     `json:"digest"`
 	ArtifactType string            `json:"artifactType"`
@@ -44,8 +44,8 @@ func (w *workspace) orasDiscover(subject string, flags ...string) orasNode {
 	return tree
 }
 
-// TestORAS goes through what a user of oras does, once with oras finding out what
-// the registry can do, and once told that it has the referrers API.
+// TestORAS runs the commands of a user of oras, once with oras detecting what the registry
+// supports, and once with the referrers API configured.
 func TestORAS(t *testing.T) {
 	t.Parallel()
 	for _, spec := range []struct {

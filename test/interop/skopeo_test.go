@@ -11,7 +11,7 @@ import (
 	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
-// The flags for a registry without TLS: where skopeo reads from, and writes to.
+// The flags for a registry without TLS, as source and as destination.
 const (
 	skopeoFrom = "--src-tls-verify=false"
 	skopeoTo   = "--dest-tls-verify=false"

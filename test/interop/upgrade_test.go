@@ -15,17 +15,17 @@ import (
 // longer than it takes to kill the process.
 const bystanders = 100
 
-// attached is what was attached to an image, by any client.
+// attached are the manifests that clients have attached to an image.
 type attached struct {
 	image, sbom, chained digest.Digest
 	all                  []digest.Digest // referrers of the image
 }
 
-// TestUpgrade has clients attach things with the stock registry, which has no
-// referrers API, so that they fall back to tags; then swaps in this project's
-// binary, kills it while it indexes the tree, twice, and asks for everything at once.
-// Then the stock registry serves the tree again, and the clients go on, and then
-// this project's again.
+// TestUpgrade lets clients attach artifacts with the stock registry, which has no
+// referrers API, so that they fall back to tags. Then it switches to this project's
+// binary, kills it twice while it indexes the tree, and requests everything at once. Then
+// the stock registry serves the tree again, and the clients continue, and then this
+// project's registry again.
 func TestUpgrade(t *testing.T) {
 	t.Parallel()
 	ours, stock := harness.Binary(t), harness.StockBinary(t)
@@ -36,7 +36,7 @@ func TestUpgrade(t *testing.T) {
 	w.run("oras", "copy", "-r", "--from-plain-http", "--to-plain-http", w.ref("app:v1"), w.ref("copied:v1"))
 	fallback := slices.DeleteFunc(w.Client().Tags("app"), func(tag string) bool { return !fallbackTag.MatchString(tag) })
 	if len(fallback) != 2 {
-		t.Fatalf("the clients were to fall back to tags for the image and the SBOM, the tags are %q", w.Client().Tags("app"))
+		t.Fatalf("the clients should fall back to tags for the image and the SBOM, the tags are %q", w.Client().Tags("app"))
 	}
 	api := w.fails("oras", "discover", "--plain-http", "--distribution-spec", "v1.1-referrers-api", w.ref("app:v1"))
 	expectContains(t, "what oras says without falling back", api, "referrers API")
@@ -67,7 +67,7 @@ func TestUpgrade(t *testing.T) {
 	w.expectAll("app", app)
 }
 
-// attachAll pushes an image and attaches to it with every client that can.
+// attachAll pushes an image and attaches artifacts with every client that can.
 func (w *workspace) attachAll(repository string) attached {
 	w.t.Helper()
 	w.regctlSetup()
@@ -82,7 +82,7 @@ func (w *workspace) attachAll(repository string) attached {
 	w.run("notation", "sign", "mine", subject)
 	a.all = w.orasDiscover(repository+":v1", "--depth", "1").all()
 	if len(a.all) != 6 {
-		w.t.Fatalf("six things were attached, the clients find %v", a.all)
+		w.t.Fatalf("six artifacts were attached, the clients find %v", a.all)
 	}
 	return a
 }
@@ -106,7 +106,7 @@ func (w *workspace) expectAll(repository string, want attached) {
 	w.run("notation", "verify", "mine", subject)
 }
 
-// expectPulls expects clients to pull what is there, without listings.
+// expectPulls expects clients to pull the artifacts without listings.
 func (w *workspace) expectPulls(repository string, want attached) {
 	w.t.Helper()
 	client := w.Client()

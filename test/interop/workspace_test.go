@@ -24,7 +24,7 @@ import (
 	"github.com/oras-distribution/registry/test/internal/pinned"
 )
 
-// commandTimeout is how long a command of a client's may take.
+// commandTimeout is how long a command of a client may take.
 const commandTimeout = 2 * time.Minute
 
 // workspace is a user's folder with a few files, and a registry to use from there.
@@ -35,8 +35,8 @@ type workspace struct {
 	env    []string
 }
 
-// newWorkspace starts a registry and makes a folder that is empty but for
-// hello.txt, sbom.json, note.txt and layer.tar.
+// newWorkspace starts a registry and makes a folder with hello.txt, sbom.json, note.txt
+// and layer.tar.
 func newWorkspace(t *testing.T, options harness.Options) *workspace {
 	t.Helper()
 	clients := pinned.Clients(t)
@@ -45,7 +45,7 @@ func newWorkspace(t *testing.T, options harness.Options) *workspace {
 		"PATH="+clients+":"+os.Getenv("PATH"),
 		"HOME="+w.folder, "XDG_CONFIG_HOME="+w.folder, "XDG_CACHE_HOME="+w.folder, "DOCKER_CONFIG="+w.folder,
 		"COSIGN_PASSWORD=",
-		// A client that talks to anyone but the registry fails.
+		// A client that connects to anything but the registry fails.
 		"HTTP_PROXY=http://127.0.0.1:1", "HTTPS_PROXY=http://127.0.0.1:1", "NO_PROXY=127.0.0.1,localhost")
 	w.write("hello.txt", []byte("hello\n"))
 	w.write("note.txt", []byte("a note\n"))
@@ -115,8 +115,8 @@ func isFile(path string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// run runs a command that must succeed and returns what it prints, without the
-// space around it.
+// run runs a command that must succeed and returns its output, without surrounding white
+// space.
 func (w *workspace) run(command ...string) string {
 	w.t.Helper()
 	return w.runWith(nil, command...)
@@ -132,8 +132,8 @@ func (w *workspace) runWith(env []string, command ...string) string {
 	return strings.TrimSpace(stdout)
 }
 
-// fails runs a command that must exit with another status than 0, and returns what
-// it complains.
+// fails runs a command that must exit with another status than 0, and returns its error
+// message.
 func (w *workspace) fails(command ...string) string {
 	w.t.Helper()
 	stdout, stderr, err := w.exec(nil, command...)
@@ -143,11 +143,11 @@ func (w *workspace) fails(command ...string) string {
 	return stderr
 }
 
-// runJSON is run, and decodes what is printed.
+// runJSON is run, and decodes the output.
 func (w *workspace) runJSON(into any, command ...string) {
 	w.t.Helper()
 	if output := w.run(command...); json.Unmarshal([]byte(output), into) != nil {
-		w.t.Fatalf("%s: no JSON of the expected form:\n%s", strings.Join(command, " "), output)
+		w.t.Fatalf("%s: not the expected JSON:\n%s", strings.Join(command, " "), output)
 	}
 }
 
@@ -164,8 +164,8 @@ func (w *workspace) listed(repository string, subject digest.Digest) []digest.Di
 	return harness.Digests(w.Client().Referrers(harness.OCI, repository, subject))
 }
 
-// fallbackTag is a tag of the referrers tag schema: what a client writes that found
-// no referrers API.
+// fallbackTag is a tag of the referrers tag schema, which clients write that find no
+// referrers API.
 var fallbackTag = regexp.MustCompile(`^sha\d+-[0-9a-f]{32,}$`)
 
 // expectNoFallback expects no repository to have a tag of the referrers tag schema.
@@ -174,7 +174,7 @@ func (w *workspace) expectNoFallback() {
 	var catalog struct{ Repositories []string }
 	w.Client().Get("/v2/_catalog?n=100").Expect(http.StatusOK).JSON(&catalog)
 	if len(catalog.Repositories) == 0 {
-		w.t.Error("no repository is there: nothing has been tested")
+		w.t.Error("there are no repositories: nothing has been tested")
 	}
 	for _, repository := range catalog.Repositories {
 		if tags := w.Client().Tags(repository); slices.ContainsFunc(tags, fallbackTag.MatchString) {

@@ -1,6 +1,5 @@
 // Package promises_test tries to break the promises of SECURITY.md from outside: with
-// memory that nobody counts, other processes on the same tree, backups, clocks and
-// storages that take their time.
+// uncounted memory, other processes on the same tree, backups, clocks and slow storage.
 package promises_test
 
 import (
@@ -23,24 +22,24 @@ import (
 
 var patience = flag.Duration("promises.attack", 15*time.Second, "how long one attack on the memory lasts at most")
 
-// The resident set stays below twice extensions.referrers.cachesize, which is 64
-// MiB by default, and 128 MiB. After an attack it comes back to the cache, which
-// may be full, and 128 MiB: within calm, while ordinary requests go on.
+// The resident set stays below twice extensions.referrers.cachesize, which is 64 MiB by
+// default, plus 128 MiB. After an attack it returns to the size of the cache, which may be
+// full, plus 128 MiB: within calm, while ordinary requests continue.
 const (
 	most = 2*64 + 128
 	rest = 64 + 128
 	calm = 20 * time.Second
 )
 
-// victim is a registry that is attacked. It logs no requests, so that what it
-// writes takes no memory here.
+// victim is a registry that is attacked. It logs no requests, so that its log takes no
+// memory here.
 func victim(t *testing.T) *harness.Registry {
 	t.Helper()
 	return harness.Start(t, harness.Options{Config: "log: {accesslog: {disabled: true}}"})
 }
 
-// attack asks one thing after another, until the registry has taken more memory
-// than it may. The time also ends it.
+// attack sends one request after another, until the registry has used more memory than it
+// may, or until the time is over.
 func attack(t *testing.T, r *harness.Registry, count int, ask func(i int)) {
 	t.Helper()
 	began := time.Now()
@@ -54,8 +53,7 @@ func attack(t *testing.T, r *harness.Registry, count int, ask func(i int)) {
 	t.Logf("%d requests in %s: at most %d MiB, now %d MiB", asked, time.Since(began).Round(time.Millisecond), r.PeakMemory()>>20, r.Memory()>>20)
 }
 
-// expectCalm expects the memory to come back while a client asks for what is
-// ordinary.
+// expectCalm expects the memory to shrink while a client sends ordinary requests.
 func expectCalm(t *testing.T, r *harness.Registry, ask func()) {
 	t.Helper()
 	began := time.Now()
@@ -69,12 +67,12 @@ func expectCalm(t *testing.T, r *harness.Registry, ask func()) {
 	t.Logf("%d MiB of memory %s after the attack", r.Memory()>>20, time.Since(began).Round(time.Millisecond))
 }
 
-// padded is a text of its own for each number, of at least the given size.
+// padded is a different text for each number, of at least the given size.
 func padded(i, size int) string { return fmt.Sprintf("%d-%s", i, strings.Repeat("x", size)) }
 
 func absent(i int) digest.Digest { return digest.FromString(fmt.Sprint("absent", i, rand.Int())) }
 
-// Asking for the referrers of what does not exist leaves nothing in memory, with
+// Requests for the referrers of subjects that do not exist leave nothing in memory, with
 // queries of any size.
 func TestWhatDoesNotExistTakesNoMemory(t *testing.T) {
 	t.Parallel()
@@ -105,7 +103,7 @@ func TestWhatDoesNotExistTakesNoMemory(t *testing.T) {
 	}
 }
 
-// Pages are counted with the queries that they are kept under.
+// The size of a page includes the query that is its key.
 func TestQueriesAreCounted(t *testing.T) {
 	t.Parallel()
 	r := victim(t)
@@ -131,14 +129,14 @@ func TestQueriesAreCounted(t *testing.T) {
 	expectCalm(t, r, func() { c.Page(harness.OCI, harness.OCI.With("app", image.Digest, "n", "10")) })
 }
 
-// awaitReady asks for a listing until the registry has made the repository ready.
+// awaitReady requests a listing until the registry has prepared the repository.
 func awaitReady(c *harness.Client, repository string, subject digest.Digest) {
 	for c.Get(harness.OCI.With(repository, subject, "n", "1")).Status == http.StatusServiceUnavailable {
 		// It has waited before it said so.
 	}
 }
 
-// Descriptors are counted with the texts that they hold, however long.
+// The size of a descriptor includes its texts, however long.
 func TestLongArtifactTypesAreCounted(t *testing.T) {
 	t.Parallel()
 	const count = 1500
@@ -170,8 +168,8 @@ func TestLongArtifactTypesAreCounted(t *testing.T) {
 	expectCalm(t, r, func() { c.Referrers(harness.OCI, "other", other.Digest) })
 }
 
-// A listing of the largest manifests neither takes the memory of their bytes nor
-// leaves those in derived files.
+// A listing of the largest manifests neither keeps their bytes in memory nor leaves them
+// in derived files.
 func TestLargeManifestsAreCounted(t *testing.T) {
 	t.Parallel()
 	const count, size, starts = 120, 3_900_000, 2

@@ -16,8 +16,8 @@ import (
 	"github.com/oras-distribution/registry/test/internal/inprocess"
 )
 
-// walked is a storage whose walks cost an operation for each folder and each file,
-// as those of filesystems do.
+// walked is a storage whose walks cost an operation for each folder and each file, as on
+// filesystems.
 type walked struct{ *faultdriver.Driver }
 
 // Walk implements storagedriver.StorageDriver.
@@ -25,8 +25,8 @@ func (w walked) Walk(ctx context.Context, path string, visit storagedriver.WalkF
 	return storagedriver.WalkFallback(ctx, w.Driver, path, visit, options...)
 }
 
-// The repository of the tests below: as many subjects, each with one referrer, and
-// otherwise images that nothing refers to.
+// The repository of the tests below: this many subjects, each with one referrer, and
+// otherwise images without referrers.
 const (
 	manifests = 60_000
 	subjects  = 15_000
@@ -68,7 +68,7 @@ func expectOne(t *testing.T, c *harness.Client, subject harness.Descriptor) time
 	return took
 }
 
-// summed is a text with how often each operation was asked of a storage.
+// summed is a text with the number of operations of each kind.
 func summed(operations []faultdriver.Operation) string {
 	counts := map[string]int{}
 	for _, o := range operations {
@@ -77,9 +77,9 @@ func summed(operations []faultdriver.Operation) string {
 	return fmt.Sprint(len(operations), " operations: ", counts)
 }
 
-// A new process gives its first answer within a second, though the repository has
-// 60,000 manifests and each storage operation takes a millisecond; and a listing is
-// as fast as any where there is no memory for what is known of the repository.
+// A new process gives its first answer within a second, although the repository has
+// 60,000 manifests and each storage operation takes a millisecond. Listings are equally
+// fast if what is known about the repository does not fit into memory.
 func TestLargeRepositoryIsReady(t *testing.T) {
 	storage, subjects := large(t)
 	t.Run("first answer", func(t *testing.T) {
@@ -110,7 +110,7 @@ func TestLargeRepositoryIsReady(t *testing.T) {
 		}
 		for _, o := range operations {
 			if o.Path == layout.Revisions("app")+"/sha256" {
-				t.Fatalf("a listing asks for all manifests: %s", o)
+				t.Fatalf("a listing reads the names of all manifests: %s", o)
 			}
 		}
 	})

@@ -14,8 +14,8 @@ import (
 	"github.com/oras-distribution/registry/test/internal/load"
 )
 
-// A repair and a rebuild beside a registry that serves bring back nothing that was
-// deleted, take nothing away for a moment, and find no fault with good links.
+// A repair and a rebuild beside a serving registry bring back nothing that was deleted,
+// hide nothing even for a moment, and find no fault with good links.
 func TestRepairBesideClients(t *testing.T) {
 	t.Parallel()
 	const subjects, each = 12, 200
@@ -47,7 +47,7 @@ func TestRepairBesideClients(t *testing.T) {
 // workers is how many clients replace referrers.
 const workers = 4
 
-// fill gives each subject of a repository referrers, and returns them by subject.
+// fill attaches referrers to each subject of a repository, and returns them by subject.
 func fill(t *testing.T, r *harness.Registry, repo *load.Repository, each int) [][]harness.Manifest {
 	t.Helper()
 	seed := harness.NewSeed(t, r.Root, repo.Name)
@@ -79,8 +79,8 @@ func expectRight(t *testing.T, when string, repo *load.Repository, c *harness.Cl
 	}
 }
 
-// replace deletes what was there, and pushes something else, until ctx ends. Each
-// worker has subjects of its own.
+// replace deletes existing referrers and pushes new ones, until ctx ends. Each worker has
+// its own subjects.
 func replace(ctx context.Context, repo *load.Repository, seeded [][]harness.Manifest, worker int) error {
 	for n := range seeded[0] {
 		for i := worker; i < len(seeded); i += workers {
@@ -109,9 +109,9 @@ func watch(ctx context.Context, repo *load.Repository) error {
 	return nil
 }
 
-// expectNoFault expects a report to find no fault with manifests that were there
-// before it began and still are, and nothing but a missing link with those pushed
-// since: they were stored a moment before they were linked.
+// expectNoFault expects a report to find no fault with manifests that existed before it
+// began and still do, and at most a missing link for those that were pushed since: they
+// were stored a moment before they were linked.
 func expectNoFault(t *testing.T, repo *load.Repository, before []harness.Manifest, report string) {
 	t.Helper()
 	old := map[digest.Digest]bool{}

@@ -13,14 +13,14 @@ import (
 // readOnly is the configuration of a registry that may not write.
 const readOnly = "storage: {maintenance: {readonly: {enabled: true}}}"
 
-// beside starts another registry on the tree of one that runs.
+// beside starts another registry on the tree of a running one.
 func beside(t *testing.T, r *harness.Registry, o harness.Options) *harness.Registry {
 	t.Helper()
 	o.Root = r.Root
 	return harness.Start(t, o)
 }
 
-// numbered is a referrer of its own for each number.
+// numbered is a different referrer for each number.
 func numbered(subject harness.Descriptor, number int) harness.Manifest {
 	return harness.OCIIndex().Typed("a/b").To(subject).Annotated("number", fmt.Sprint(number))
 }
@@ -32,8 +32,8 @@ func push(c *harness.Client, subject harness.Descriptor, from, to int) {
 	}
 }
 
-// expectListed expects a listing to name the numbered referrers for which there
-// says so, of all below count, and no others.
+// expectListed expects a listing to contain those of the numbered referrers below count
+// for which there is true, and no others.
 func expectListed(t *testing.T, when string, c *harness.Client, subject harness.Descriptor, count int, there func(i int) bool) {
 	t.Helper()
 	listed := map[digest.Digest]int{}
@@ -52,15 +52,15 @@ func expectListed(t *testing.T, when string, c *harness.Client, subject harness.
 		delete(listed, d)
 	}
 	if missing+gone+len(listed) > 0 {
-		t.Errorf("%s: %d are missing, %d listed that are not there, number %d the first; %d are unknown", when, missing, gone, first, len(listed))
+		t.Errorf("%s: %d are missing, %d are listed but do not exist, the first is number %d; %d are unknown", when, missing, gone, first, len(listed))
 	}
 }
 
 func all(int) bool  { return true }
 func none(int) bool { return false }
 
-// What a stock registry deletes is not listed, though two replicas that were
-// stopped at the same moment both wrote down what they knew.
+// What a stock registry deletes is not listed, although two replicas that were stopped at
+// the same moment both wrote their derived files.
 func TestReplicasStoppedTogether(t *testing.T) {
 	t.Parallel()
 	const rounds, each = 4, 60
@@ -95,7 +95,7 @@ func TestReplicasStoppedTogether(t *testing.T) {
 	}
 }
 
-// together does something with all replicas at the same time.
+// together calls a function for all replicas at the same time.
 func together(replicas []*harness.Registry, do func(i int, r *harness.Registry)) {
 	var group sync.WaitGroup
 	for i, r := range replicas {
@@ -104,9 +104,9 @@ func together(replicas []*harness.Registry, do func(i int, r *harness.Registry))
 	group.Wait()
 }
 
-// A read-only replica lists in its very next answer what another one has pushed,
-// and no more what that has deleted, also where a stock registry left referrers
-// that are not linked and links to what is gone.
+// A read-only replica lists in its very next answer what another one has pushed, and no
+// longer what that one has deleted, even if a stock registry has left referrers without
+// links, and links to manifests that are gone.
 func TestReadOnlyReplicaFollows(t *testing.T) {
 	t.Parallel()
 	const each = 5

@@ -14,8 +14,8 @@ import (
 	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
-// date gives the folder of a subject's referrers a time of change, as a file
-// server does whose clock is another one.
+// date sets the modification time of the folder of a subject's referrers, like a file
+// server with another clock.
 func date(t *testing.T, r *harness.Registry, subject harness.Descriptor, changed time.Time) {
 	t.Helper()
 	folder := filepath.Join(r.Root, layout.Referrers("app", subject.Digest, digest.Canonical))
@@ -24,8 +24,8 @@ func date(t *testing.T, r *harness.Registry, subject harness.Descriptor, changed
 	}
 }
 
-// A push is in the very next listing of another process, however late the file
-// server's clock is, and though it only knows whole seconds.
+// A push is in the very next listing of another process, however slow the file server's
+// clock is, and although it only has whole seconds.
 func TestClockOfTheFileServer(t *testing.T) {
 	t.Parallel()
 	const pushes, aSecond = 24, 6
@@ -40,8 +40,8 @@ func TestClockOfTheFileServer(t *testing.T) {
 	}
 }
 
-// What was pushed after a backup was made is still listed when the backup is
-// copied back, with its times, over the tree of a registry that serves.
+// What was pushed after a backup was made is still listed when the backup is copied back,
+// with its times, over the tree of a serving registry.
 func TestBackupCopiedBack(t *testing.T) {
 	t.Parallel()
 	const before, after = 5, 10
@@ -50,7 +50,7 @@ func TestBackupCopiedBack(t *testing.T) {
 	image := c.PushImage("app", "v1", "layer")
 	push(c, image, 0, before)
 	date(t, r, image, time.Now().Add(-time.Hour))
-	for range 3 { // until the registry has no reason any more to expect anything new
+	for range 3 { // until the registry has no reason to expect anything new
 		expectListed(t, "before the backup", c, image, before, all)
 	}
 	backup := filepath.Join(t.TempDir(), "backup")
@@ -63,8 +63,8 @@ func TestBackupCopiedBack(t *testing.T) {
 	}
 }
 
-// copyTree copies a folder over another one, the times of files and folders
-// included, and leaves there what the first one lacks.
+// copyTree copies a folder over another one, including the times of files and folders. It
+// keeps files that only the second one has.
 func copyTree(t *testing.T, from, to string) {
 	t.Helper()
 	if output, err := exec.CommandContext(t.Context(), "cp", "-a", from+"/.", to).CombinedOutput(); err != nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
-// Verify names every manifest that cannot be read, with a subject or without, and
-// exits with 1, also where it may repair.
+// Verify names every manifest that cannot be read, with or without a subject, and exits
+// with 1, even if it may repair.
 func TestVerifyNamesWhatCannotBeRead(t *testing.T) {
 	t.Parallel()
 	r := harness.Start(t, harness.Options{})
@@ -56,12 +56,12 @@ func TestVerifyIsLinear(t *testing.T) {
 	few, many := verifyFaults(t, 10_000), verifyFaults(t, 40_000)
 	t.Logf("10,000 faults take %s, 40,000 %s", few, many)
 	if many > 6*few {
-		t.Errorf("10,000 faults take %s of the processors, 40,000 %s", few, many)
+		t.Errorf("10,000 faults take %s of processor time, 40,000 %s", few, many)
 	}
 }
 
-// verifyFaults is how long processors work for the verification of a tree with
-// files that are no links, and with a missing link for every three of them.
+// verifyFaults is the processor time for verifying a tree with files that are not links,
+// and with one missing link for every three of them.
 func verifyFaults(t *testing.T, faults int) time.Duration {
 	t.Helper()
 	r := harness.Start(t, harness.Options{Config: "extensions: {referrers: {background: false}}"})

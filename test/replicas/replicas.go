@@ -1,5 +1,5 @@
-// Package replicas puts several registries on one storage tree and makes sure
-// that each of them says the same, whoever was told. It is for tests only.
+// Package replicas runs several registries on one storage tree and checks that all of
+// them give the same answers, whichever got a request. It is for tests only.
 package replicas
 
 import (
@@ -39,21 +39,21 @@ func Clients(list []*harness.Registry) []*harness.Client {
 	return clients
 }
 
-// Load is how much is asked of the registries at the same time.
+// Load is the load on the registries.
 type Load struct {
 	Registries, Clients int
 	// Operations is how many pushes, deletions and listings each client does.
 	Operations int
-	// BreakOff has some pushes broken off at random moments.
+	// BreakOff breaks off some pushes at random moments.
 	BreakOff bool
 	// Options are those of the registries.
 	Options harness.Options
 }
 
-// OneSubject has all clients push referrers to one subject, delete some and list
-// them, each request at another registry. No listing misses one that was
-// acknowledged before, names one that was deleted before, or one twice: also not
-// when it is read in pages while others push and delete.
+// OneSubject lets all clients push referrers of one subject, delete some and list them,
+// each request at another registry. No listing misses a referrer that was acknowledged
+// before, contains one that was deleted before, or contains one twice, even if it is read
+// in pages while others push and delete.
 func (l Load) OneSubject(t *testing.T) {
 	repo := load.NewRepository("concurrent/app", 1, Clients(Start(t, l.Registries, l.Options))...)
 	subject := repo.Subjects[0]
@@ -101,14 +101,14 @@ func mixed(ctx context.Context, repo *load.Repository, subject harness.Descripto
 	return nil
 }
 
-// SameDigest has registries push and delete the same manifests at the same time,
-// while others list them. Whatever comes of it, all registries agree in the end,
-// no listing names a manifest that cannot be pulled or leaves out one that can,
-// and the next push and the next deletion work.
+// SameDigest pushes and deletes the same manifests through all registries at the same
+// time, while others list them. Whatever the result, all registries agree in the end, no
+// listing contains a manifest that cannot be pulled or omits one that can, and the next
+// push and the next deletion work.
 func (l Load) SameDigest(t *testing.T) {
 	repo := load.NewRepository("contended/app", 1, Clients(Start(t, l.Registries, l.Options))...)
 	subject := repo.Subjects[0]
-	// All know it before it begins, as all would in the long run.
+	// All know the manifests before it begins, as they would in the long run.
 	manifests := make([]harness.Manifest, l.Operations)
 	for i := range manifests {
 		manifests[i] = repo.Referrer(subject)
@@ -125,7 +125,7 @@ func (l Load) SameDigest(t *testing.T) {
 	var listed int
 	for _, m := range manifests {
 		there, err := agree(t.Context(), repo, m)
-		// A registry may still be at what was broken off.
+		// A registry may still be working on a request that was broken off.
 		for until := time.Now().Add(patience); err != nil && l.BreakOff && time.Now().Before(until); {
 			there, err = agree(t.Context(), repo, m)
 		}
@@ -136,7 +136,7 @@ func (l Load) SameDigest(t *testing.T) {
 			listed++
 		}
 	}
-	t.Logf("%d registries, %d manifests pushed and deleted at the same time: %d of them are there in the end",
+	t.Logf("%d registries, %d manifests pushed and deleted at the same time: %d of them exist in the end",
 		l.Registries, len(manifests), listed)
 	for _, m := range manifests {
 		if err := repo.Push(t.Context(), repo.Any(), m); err != nil {
@@ -152,18 +152,18 @@ func (l Load) SameDigest(t *testing.T) {
 	listEverywhere(t, repo, subject)
 }
 
-// patience is how long a registry may be at a request that was broken off.
+// patience is how long a registry may work on a request that was broken off.
 const patience = 10 * time.Second
 
-// contend has each registry push and delete a manifest and list its subject, all
+// contend pushes and deletes a manifest and lists its subject through each registry, all
 // at the same time.
 func (l Load) contend(ctx context.Context, repo *load.Repository, m harness.Manifest) error {
-	group := new(errgroup.Group) // whose requests are never broken off
+	group := new(errgroup.Group) // without a context: its requests are never broken off
 	for _, c := range repo.Clients {
 		group.Go(func() error {
 			err := repo.PushOnly(ctx, c, m)
 			if err != nil && strings.Contains(err.Error(), "while it was being pushed") {
-				return nil // refused, in so many words
+				return nil // refused explicitly
 			}
 			return err
 		})
@@ -171,7 +171,7 @@ func (l Load) contend(ctx context.Context, repo *load.Repository, m harness.Mani
 			group.Go(func() error {
 				ctx, cancel := context.WithTimeout(ctx, rand.N(20*time.Millisecond))
 				defer cancel()
-				_ = repo.PushOnly(ctx, c, m) // whatever comes of it
+				_ = repo.PushOnly(ctx, c, m) // any result is right
 				return nil
 			})
 		}
@@ -184,9 +184,9 @@ func (l Load) contend(ctx context.Context, repo *load.Repository, m harness.Mani
 	return group.Wait()
 }
 
-// agree reports whether a manifest is there; the error is a registry's that does
-// not list what can be pulled, or lists what cannot, or another registry's that
-// differs from the first.
+// agree reports whether a manifest exists. It is an error if a registry does not list a
+// manifest that can be pulled, or lists one that cannot, or differs from the first
+// registry.
 func agree(ctx context.Context, repo *load.Repository, m harness.Manifest) (there bool, err error) {
 	var errs []error
 	for i, c := range repo.Clients {

@@ -1,7 +1,7 @@
 //go:build soak
 
-// Package soak_test puts the registry under load for as long as SOAK_TIME says,
-// and watches what it takes from the machine.
+// Package soak_test puts the registry under load for SOAK_TIME, and watches its use of
+// resources.
 package soak_test
 
 import (
@@ -27,9 +27,9 @@ import (
 const (
 	// clients work at the same time, each with at most keep referrers of its own.
 	clients, keep = 8, 100
-	// rounds is how often the figures are taken and the tree is collected.
+	// rounds is how often the figures are recorded and the tree is collected.
 	rounds = 10
-	// spared is how new a manifest is that a collection spares: a push takes less.
+	// spared is the age below which a collection keeps a manifest: a push takes less.
 	spared = 10 * time.Second
 )
 
@@ -38,7 +38,7 @@ func TestSoak(t *testing.T) {
 	if err != nil {
 		t.Fatalf("SOAK_TIME: %v", err)
 	}
-	// A cache that is soon full: what grows then is not that it fills.
+	// A cache that is soon full: later growth is not the cache filling up.
 	r := harness.Start(t, harness.Options{Config: "log: {accesslog: {disabled: true}}\nextensions: {referrers: {cachesize: 4194304}}"})
 	repo := load.NewRepository("soak/app", 8, r.Client())
 	workers := make([]*worker, clients)
@@ -78,8 +78,8 @@ func TestSoak(t *testing.T) {
 	}
 }
 
-// work has the workers work for a while and collects the tree meanwhile. It
-// returns what the collection says.
+// work lets the workers run for a while and collects the tree meanwhile. It returns the
+// output of the collection.
 func work(t *testing.T, r *harness.Registry, workers []*worker, lasting time.Duration) (collected string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), lasting)
@@ -110,12 +110,12 @@ func work(t *testing.T, r *harness.Registry, workers []*worker, lasting time.Dur
 type worker struct {
 	repo     *load.Repository
 	client   *harness.Client
-	name     string // of a repository of its own, whose image is replaced all the time
+	name     string // of its own repository, whose image is replaced all the time
 	own      []harness.Manifest
 	requests int
 }
 
-// once does one of the things that clients do.
+// once sends one of the requests of clients.
 func (w *worker) once(ctx context.Context) error {
 	w.requests++
 	subject := w.repo.Subjects[rand.IntN(len(w.repo.Subjects))]
@@ -144,8 +144,8 @@ func (w *worker) once(ctx context.Context) error {
 	}
 }
 
-// replace pushes another image under the tag that its repository has, and a
-// signature of it: the image before and its signature are then for the collector.
+// replace pushes another image under the tag of its repository, and a signature of it.
+// The collector removes the previous image and its signature.
 func (w *worker) replace(ctx context.Context) error {
 	layer := make([]byte, 64<<10)
 	copy(layer, fmt.Sprint(w.name, rand.Int64()))
@@ -182,8 +182,7 @@ func (w *worker) put(ctx context.Context, reference string, m harness.Manifest) 
 	return err
 }
 
-// figures is what the registry takes from the machine while nobody asks for
-// anything.
+// figures is the registry's use of resources while there are no requests.
 type figures struct {
 	requests, files int
 	rss, tree       int64 // bytes
@@ -226,8 +225,8 @@ func take(t *testing.T, r *harness.Registry, workers []*worker) (f figures) {
 	return f
 }
 
-// expectFlat expects the second half of the figures to be no larger than the
-// first: the first round is for warming up.
+// expectFlat expects the second half of the figures to be no larger than the first. The
+// first round is the warm-up.
 func expectFlat(t *testing.T, taken []figures) {
 	t.Helper()
 	half := len(taken) / 2

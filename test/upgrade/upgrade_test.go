@@ -1,5 +1,5 @@
-// Package upgrade takes trees that other registries wrote, lets ours list what
-// is attached in them, and goes back.
+// Package upgrade takes trees that other registries wrote, lists the referrers in them
+// with ours, and goes back.
 package upgrade
 
 import (
@@ -22,22 +22,22 @@ import (
 
 const repository = "team/app"
 
-// stores are the names under which the store of objects plays a real store: code
-// lists the folders of the first kind in another way.
+// stores are the driver names that the object store pretends to have: code lists
+// folders differently for the first one.
 var stores = []string{"inmemory", "objects"}
 
-// old is a tree of a stock registry, and what is attached in it.
+// old is a tree of a stock registry, and the attached manifests in it.
 type old struct {
 	tree             *faultdriver.Objects
-	subject, missing harness.Descriptor // missing is a subject that is not there
+	subject, missing harness.Descriptor // missing is a subject that does not exist
 	blob             harness.Descriptor
 	attached         []harness.Manifest            // to subject
 	pulls            map[string]harness.Descriptor // by tag or digest
 }
 
-// write makes a tree with the stock registry: manifests that say their subject
-// themselves, and such as only a referrers-tag index attaches, with descriptors
-// that say something else than the manifests.
+// write makes a tree with the stock registry: manifests that name their subject
+// themselves, and manifests that only a referrers-tag index attaches, with descriptors
+// that differ from the manifests.
 func write(t *testing.T, store string) *old {
 	t.Helper()
 	o := &old{tree: faultdriver.NewObjects(store), pulls: map[string]harness.Descriptor{}}
@@ -59,7 +59,7 @@ func write(t *testing.T, store string) *old {
 	for _, m := range append(o.attached, sbom.To(o.missing)) {
 		o.push(stock, "", m)
 	}
-	// It is listed, but says that it belongs to something else.
+	// It is listed in the index, but names another subject itself.
 	o.push(stock, "", harness.OCIImage(o.blob).Annotated("what", "of another subject").To(o.missing))
 	stranger := harness.OCIImage(o.blob).Annotated("what", "of another subject").To(o.missing).Descriptor()
 	o.push(stock, "", harness.OCIImage(o.blob).Annotated("what", "attached to nothing"))
@@ -73,7 +73,7 @@ func write(t *testing.T, store string) *old {
 	return o
 }
 
-// push pushes a manifest, and remembers that it can be pulled.
+// push pushes a manifest, and records that it can be pulled.
 func (o *old) push(r *inprocess.Registry, tag string, m harness.Manifest) {
 	d := r.MustPush(repository, tag, m)
 	o.pulls[d.Digest.String()] = d
@@ -84,7 +84,7 @@ func (o *old) push(r *inprocess.Registry, tag string, m harness.Manifest) {
 
 func tagOf(d digest.Digest) string { return d.Algorithm().String() + "-" + d.Encoded() }
 
-// lying is the descriptor of a manifest as a careless client writes it.
+// lying is a wrong descriptor of a manifest, as a careless client writes it.
 func lying(d harness.Descriptor) harness.Descriptor {
 	d.ArtifactType = "wrong/type"
 	d.Annotations = map[string]string{"what": "a lie"}
@@ -137,8 +137,8 @@ func eachStore(t *testing.T, test func(t *testing.T, o *old)) {
 	}
 }
 
-// All that was attached is listed at once, whether the tree is indexed because
-// it is asked for, or in the background, or may not be written to.
+// Everything that was attached is listed at once, whether the tree is indexed on request
+// or in the background, or may not be written to.
 func TestAtOnce(t *testing.T) {
 	t.Parallel()
 	for name, options := range map[string]inprocess.Options{
@@ -148,12 +148,12 @@ func TestAtOnce(t *testing.T) {
 			t.Parallel()
 			eachStore(t, func(t *testing.T, o *old) {
 				files := o.tree.Files()
-				for range 2 { // the second start finds what the first noted
+				for range 2 { // the second start finds the derived files of the first
 					r := inprocess.Start(t, o.tree, options)
 					expectListed(t, r, o.subject.Digest, o.attached)
 					expectListed(t, r, o.subject.Digest, o.attached)
 					if n := len(r.For(t).Referrers(harness.OCI, repository, o.missing.Digest)); n != 2 {
-						t.Errorf("the subject that is not there has %d referrers", n)
+						t.Errorf("the subject that does not exist has %d referrers", n)
 					}
 					o.expectPulls(t, r)
 					if err := r.Close(); err != nil {
@@ -168,7 +168,7 @@ func TestAtOnce(t *testing.T) {
 	}
 }
 
-// Killed at any operation while the tree is being indexed, the next start goes on.
+// After a kill at any operation of indexing, the next start continues.
 func TestKilled(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, o *old) {
@@ -206,8 +206,8 @@ func TestKilled(t *testing.T) {
 	})
 }
 
-// A stock registry works on the tree afterwards: it pulls everything, and what
-// it pushes and deletes meanwhile is found and gone when ours is back.
+// A stock registry works on the tree afterwards: it serves everything, and when ours is
+// back, it lists what was pushed meanwhile and no longer what was deleted.
 func TestThereAndBack(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, o *old) {
@@ -237,8 +237,8 @@ func TestThereAndBack(t *testing.T) {
 	})
 }
 
-// meanwhile deletes the oldest of what is attached, and attaches two: one says
-// its subject, one is in the referrers-tag index.
+// meanwhile deletes the oldest attached manifest, and attaches two: one names its
+// subject, one is in the referrers-tag index.
 func (o *old) meanwhile(t *testing.T, stock *inprocess.Registry, round int) {
 	t.Helper()
 	gone := o.attached[0].Digest()
@@ -264,7 +264,7 @@ func put(t *testing.T, driver storagedriver.StorageDriver, path string, d digest
 	}
 }
 
-// Trees of all earlier implementations, which kept their links in other places.
+// Trees of all earlier implementations, which stored their links in other places.
 func TestEarlierLayouts(t *testing.T) {
 	t.Parallel()
 	const root = "/docker/registry/v2/"
@@ -318,7 +318,7 @@ func TestEarlierLayouts(t *testing.T) {
 				again := inprocess.Start(t, o.tree, inprocess.Options{})
 				expectListed(t, again, o.subject.Digest, o.attached[:len(o.attached)-1])
 
-				// A stock registry pulls what is its own.
+				// A stock registry serves the types that it knows.
 				stock := inprocess.Stock(t, o.tree, inprocess.Options{})
 				maps.DeleteFunc(o.pulls, func(_ string, d harness.Descriptor) bool {
 					return strings.Contains(d.MediaType, "oras")

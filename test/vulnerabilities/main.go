@@ -1,11 +1,11 @@
-// Command vulnerabilities reads what govulncheck found, as JSON, and holds it
-// against the list of the vulnerabilities that are explained: none may be missing
-// there, and none may be there that is no longer found.
+// Command vulnerabilities compares the JSON output of govulncheck with the list of
+// explained vulnerabilities: none may be missing in the list, and the list may not
+// contain any that is no longer found.
 //
 //	govulncheck -format json ./... | vulnerabilities OLDEST LIST
 //
-// OLDEST is the oldest version of Go that may build the registry, LIST the
-// Markdown file with the table.
+// OLDEST is the oldest version of Go that may build the registry, LIST is the Markdown
+// file with the table.
 package main
 
 import (
@@ -49,21 +49,21 @@ func run(in io.Reader, oldest, list string, out io.Writer) error {
 		}
 	}
 	if len(wrong) > 0 {
-		return fmt.Errorf("%s does not say what was found with %s", list, found.goVersion)
+		return fmt.Errorf("%s does not match the vulnerabilities found with %s", list, found.goVersion)
 	}
 	_, err = fmt.Fprintf(out, "%s: %d known vulnerabilities in what is called, all explained in %s\n", found.goVersion, len(found.called), list)
 	return err
 }
 
-// scan is what govulncheck found.
+// scan is the result of govulncheck.
 type scan struct {
 	goVersion string
 	summaries map[string]string  // of all vulnerabilities of the modules in use, by ID
-	called    map[string]finding // by ID: the one with the shortest way there
+	called    map[string]finding // by ID: the one with the shortest call path
 }
 
-// finding is a function with a vulnerability, and one way that leads there. What
-// nothing leads to has no function.
+// finding is a function with a vulnerability, and one call path to it. A vulnerability
+// that is not called has no function.
 type finding struct {
 	ID    string `json:"osv"`
 	Fixed string `json:"fixed_version"`
@@ -72,8 +72,7 @@ type finding struct {
 	} `json:"trace"`
 }
 
-// read reads the messages of govulncheck, and keeps the findings that the code
-// leads to.
+// read reads the messages of govulncheck, and keeps the findings that the code calls.
 func read(in io.Reader) (scan, error) {
 	s := scan{summaries: map[string]string{}, called: map[string]finding{}}
 	for decoder := json.NewDecoder(in); ; {
@@ -100,7 +99,7 @@ func read(in io.Reader) (scan, error) {
 			}
 		}
 	}
-	// The standard library has a history: the database has always something to say.
+	// Every database has entries for the standard library.
 	if len(s.summaries) == 0 {
 		return s, errors.New("govulncheck has read no database")
 	}
@@ -124,11 +123,12 @@ func (f finding) String() string {
 	return fmt.Sprintf("%s %s, %s; called by %s", at.Module, at.Version, fixed, strings.Join(way, " > "))
 }
 
-// row is the beginning of a row of the table: vulnerability, and where it is fixed.
+// row is the beginning of a row of the table: the vulnerability, and the version that
+// fixes it.
 var row = regexp.MustCompile(`(?m)^\| (GO-\d+-\d+) \| ([^|]*) \|`)
 
-// parse returns the vulnerabilities that are explained, and where each is fixed:
-// a version of Go as in go1.26.9, or of a module.
+// parse returns the explained vulnerabilities, and the version that fixes each: of Go, as
+// in go1.26.9, or of a module.
 func parse(text string) map[string]string {
 	explained := map[string]string{}
 	for _, match := range row.FindAllStringSubmatch(text, -1) {
@@ -137,7 +137,7 @@ func parse(text string) map[string]string {
 	return explained
 }
 
-// compare says what is missing in the list, and what is too much.
+// compare returns what is missing in the list, and what is superfluous.
 func compare(found scan, explained map[string]string, oldest string) []string {
 	var wrong []string
 	for _, id := range slices.Sorted(maps.Keys(found.called)) {
@@ -146,11 +146,11 @@ func compare(found scan, explained map[string]string, oldest string) []string {
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(explained)) {
-		// Whoever uses a newer Go does not find what an older one still has.
+		// With a newer Go, vulnerabilities that it has fixed are not found.
 		fixed := explained[id]
 		expected := version.IsValid(fixed) && version.Compare(oldest, fixed) < 0 && version.Compare(found.goVersion, fixed) >= 0
 		if _, ok := found.called[id]; !ok && !expected {
-			wrong = append(wrong, id+" is explained, and is not found any more")
+			wrong = append(wrong, id+" is explained, but no longer found")
 		}
 	}
 	return wrong

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// found is what govulncheck says with Go 1.26.8: one vulnerability of the
-// standard library is called, one of a module; one of each is only there.
+// found is the output of govulncheck with Go 1.26.8: one vulnerability of the standard
+// library and one of a module are called; one of each is present but not called.
 const found = `
 {"config": {"go_version": "go1.26.8"}}
 {"osv": {"id": "GO-2026-1", "summary": "Loops in net/http"}}

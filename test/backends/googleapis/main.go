@@ -1,7 +1,7 @@
-// Command googleapis stands for the hosts of Google that distribution's driver
-// for GCS asks whatever storage it is told: it gives out tokens, and is a proxy
-// that leads connections to www.googleapis.com to another server, whose URL is
-// the second argument.
+// Command googleapis stands in for the hosts of Google that distribution's driver for
+// GCS contacts even with another storage server: it issues tokens, and it is a proxy that
+// directs connections for www.googleapis.com to another server, whose URL is the second
+// argument.
 //
 // It writes a certificate for that name (cert.pem) and credentials with a new key
 // (credentials.json) into the folder that is the first argument, and prints the

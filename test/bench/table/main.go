@@ -1,5 +1,5 @@
-// Command table reads the output of `go test -bench` and prints, behind it, what
-// was measured side by side as a table.
+// Command table reads the output of `go test -bench` and prints it, followed by a table
+// of the comparisons.
 package main
 
 import (

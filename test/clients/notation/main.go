@@ -1,6 +1,6 @@
-// Command notation signs what is in a registry and verifies the signatures, with
-// the library that notation itself is made of: the Go module proxy has the library
-// and not the command. It speaks plain HTTP, and is for tests only.
+// Command notation signs manifests in a registry and verifies the signatures, with the
+// library that notation itself is built on: the Go module proxy has the library but not
+// the command. It speaks plain HTTP, and is for tests only.
 //
 //	notation generate FOLDER           make a key and a self-signed certificate
 //	notation sign FOLDER REFERENCE     sign with that key

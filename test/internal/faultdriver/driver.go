@@ -1,6 +1,6 @@
-// Package faultdriver holds storage drivers for tests: Driver counts what is
-// asked of another driver and lets it fail, hang or take its time, and Objects
-// is an object store in memory that can be copied.
+// Package faultdriver provides storage drivers for tests: Driver counts the operations of
+// another driver and makes them fail, hang or take longer, and Objects is an object store
+// in memory that can be copied.
 package faultdriver
 
 import (
@@ -17,7 +17,7 @@ import (
 // Fault is one way in which a storage operation goes wrong.
 type Fault int
 
-// The faults. Operations that write nothing take Half and Stray for Fail.
+// The faults. Operations that write nothing treat Half and Stray as Fail.
 const (
 	// None lets the operation pass.
 	None Fault = iota
@@ -27,8 +27,8 @@ const (
 	Hang
 	// Half writes, reads or walks the first half, and reports an error.
 	Half
-	// Stray leaves half of a file beside the one that was to be written, as drivers
-	// do that rename files into place, and reports an error.
+	// Stray leaves half of a file beside the one that was to be written, like drivers
+	// that rename files into place, and reports an error.
 	Stray
 	// Lost does everything, and reports an error.
 	Lost
@@ -44,10 +44,10 @@ func (f Fault) String() string {
 	return [...]string{"none", "fail", "hang", "half", "stray", "lost", "late"}[f]
 }
 
-// Waits reports whether the operation goes on until its context ends.
+// Waits reports whether the operation runs until its context ends.
 func (f Fault) Waits() bool { return f == Hang || f == Late }
 
-// ErrInjected is the cause of all errors that a Driver makes up.
+// ErrInjected is the cause of all errors that a Driver injects.
 var ErrInjected = errors.New("injected storage fault")
 
 // Operation is one call of a storage driver or of one of its writers. The
@@ -88,7 +88,7 @@ func New(inner storagedriver.StorageDriver) *Driver {
 	return &Driver{inner: inner, waiting: make(chan Operation, 1024)}
 }
 
-// Reset forgets the operations, and what was planned to go wrong.
+// Reset forgets the operations and the planned faults.
 func (d *Driver) Reset() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -133,7 +133,7 @@ func (d *Driver) FailFrom(k int, fault Fault) {
 	})
 }
 
-// Plan asks plan how the n-th operation since Reset is to go wrong. A plan may
+// Plan sets the function that says how the n-th operation since Reset goes wrong. It may
 // block; it must not use the Driver.
 func (d *Driver) Plan(plan func(n int, o Operation) Fault) {
 	d.mu.Lock()
@@ -148,7 +148,7 @@ func (d *Driver) Hit() []Operation {
 	return append([]Operation(nil), d.hit...)
 }
 
-// Delay makes every operation take that much longer.
+// Delay makes every operation take longer.
 func (d *Driver) Delay(delay time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

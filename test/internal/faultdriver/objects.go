@@ -16,9 +16,9 @@ import (
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 )
 
-// Objects is an object store in memory: it knows keys, and folders only as the
-// beginnings of keys. Times grow with every write. Its methods may be called
-// from many goroutines.
+// Objects is an object store in memory: it has keys, and folders only as prefixes of
+// keys. Times increase with every write. Its methods may be called from many
+// goroutines.
 type Objects struct {
 	name string
 
@@ -32,13 +32,13 @@ type object struct {
 	time    time.Time
 }
 
-// NewObjects makes an empty store. Code that treats stores by their names sees
-// the given one.
+// NewObjects makes an empty store with a driver name, for code that treats drivers
+// differently by name.
 func NewObjects(name string) *Objects {
 	return &Objects{name: name, files: map[string]object{}, clock: time.Unix(1_700_000_000, 0)}
 }
 
-// Clone returns a store with the same content, whose changes are its own.
+// Clone returns an independent store with the same content.
 func (s *Objects) Clone() *Objects {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

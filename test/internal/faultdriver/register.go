@@ -9,8 +9,8 @@ import (
 	"github.com/distribution/distribution/v3/registry/storage/driver/factory"
 )
 
-// Slot is the place of a storage driver in configurations: a registry that is
-// made from one gets the driver that is in the slot at that moment.
+// Slot stands for a storage driver in configurations: a registry that is created from
+// one gets the driver that is in the slot at that moment.
 type Slot struct {
 	mu     sync.Mutex
 	driver storagedriver.StorageDriver

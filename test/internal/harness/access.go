@@ -26,8 +26,7 @@ func Basic(user, password string) string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
 }
 
-// HTPasswd writes a password file with one user and returns the configuration
-// that makes the registry use it.
+// HTPasswd writes a password file with one user and returns the configuration for it.
 func HTPasswd(t testing.TB, user, password string) (config string) {
 	t.Helper()
 	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
@@ -39,7 +38,7 @@ func HTPasswd(t testing.TB, user, password string) (config string) {
 	return Configf("auth: {htpasswd: {realm: tests, path: %s}}", path)
 }
 
-// Certificate is a certificate for 127.0.0.1 that signs itself.
+// Certificate is a self-signed certificate for 127.0.0.1.
 type Certificate struct {
 	// PEM is the certificate, CertFile and KeyFile are where it and its key are.
 	PEM               []byte
@@ -89,14 +88,14 @@ type TokenIssuer struct {
 	certificate Certificate
 }
 
-// What the token configuration says, and the challenges repeat.
+// The values of the token configuration, which the challenges repeat.
 const (
 	TokenRealm   = "http://127.0.0.1/token"
 	TokenIssuing = "tests issuer"
 	TokenService = "tests service"
 )
 
-// NewTokenIssuer makes an issuer with a key of its own.
+// NewTokenIssuer makes an issuer with a new key.
 func NewTokenIssuer(t testing.TB) *TokenIssuer {
 	t.Helper()
 	certificate := NewCertificate(t)
@@ -118,7 +117,7 @@ func (i *TokenIssuer) Bearer(access ...*Access) string {
 	return i.Claims(time.Now().Add(time.Hour), TokenService, access...)
 }
 
-// Claims is Bearer with a time until which the token is good and its audience.
+// Claims is Bearer with an expiry time and an audience.
 func (i *TokenIssuer) Claims(until time.Time, audience string, access ...*Access) string {
 	i.t.Helper()
 	options := (&jose.SignerOptions{}).WithHeader("kid", token.GetJWKThumbprint(i.certificate.key.Public()))

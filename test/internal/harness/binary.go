@@ -15,8 +15,8 @@ import (
 	"testing"
 )
 
-// Race reports whether the tests were built with the race detector. What they
-// build and start has it as well then.
+// Race reports whether the tests were built with the race detector. If so, the binaries
+// that they build and start have it as well.
 func Race() bool {
 	info, ok := debug.ReadBuildInfo()
 	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
@@ -34,8 +34,8 @@ func Binary(t testing.TB) string {
 	return path
 }
 
-// StockBinary is Binary for distribution's own registry, of the version that this
-// project is built on.
+// StockBinary is Binary for distribution's own registry, in the version that this project
+// is built on.
 func StockBinary(t testing.TB) string {
 	t.Helper()
 	path, err := stockBuilt()

@@ -73,7 +73,7 @@ type Request struct {
 	Reader io.Reader
 }
 
-// Do sends a request and reads the answer. An error is one of the connection.
+// Do sends a request and reads the answer. It returns only connection errors.
 func (c *Client) Do(ctx context.Context, r Request) (*Response, error) {
 	target := r.Path
 	if !strings.Contains(target, "://") {
@@ -176,8 +176,7 @@ func (c *Client) PutManifest(repository, reference, mediaType string, content []
 	return c.Send(http.MethodPut, ManifestPath(repository, reference), content, "Content-Type: "+mediaType)
 }
 
-// Push pushes a manifest, by digest where the reference is empty, and returns
-// whatever the registry answers.
+// Push pushes a manifest, by digest if the reference is empty, and returns the answer.
 func (c *Client) Push(repository, reference string, m Manifest) *Response {
 	c.t.Helper()
 	if reference == "" {
@@ -273,7 +272,7 @@ func (c *Client) Tags(repository string) []string {
 	return list.Tags
 }
 
-// mustMarshal marshals what cannot fail.
+// mustMarshal marshals values for which that cannot fail.
 func mustMarshal(value any) []byte {
 	text, err := json.Marshal(value)
 	if err != nil {

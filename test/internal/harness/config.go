@@ -13,7 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// The storage drivers that need nothing but the machine.
+// The storage drivers that need no server.
 const (
 	Filesystem = "filesystem"
 	InMemory   = "inmemory"
@@ -24,8 +24,8 @@ const External = "external"
 
 // StorageVariable is the environment variable with the path of a YAML file whose
 // section `storage:` makes the tests run on another storage driver, instead of on
-// those that need nothing. ROOT in it stands for a name that each tree has for
-// itself, NUMBER for a number below 65536, HUNDRED for one below 100.
+// those that need no server. ROOT in it stands for a name that is unique to each tree,
+// NUMBER for a number below 65536, HUNDRED for one below 100.
 const StorageVariable = "TEST_STORAGE"
 
 // Drivers are the storage drivers that the black-box tests run on.
@@ -36,7 +36,7 @@ func Drivers() []string {
 	return []string{Filesystem, InMemory}
 }
 
-// SharedDriver is one that several processes can use at the same time.
+// SharedDriver is a driver that several processes can use at the same time.
 func SharedDriver() string { return Drivers()[0] }
 
 // storage is the configuration of the storage driver.

@@ -20,7 +20,7 @@ func TestRegistryIsStartedStoppedAndStartedAgain(t *testing.T) {
 	r.Restart()
 	r.Client().GetManifest("app", "v1").Expect(http.StatusOK)
 	if strings.Count(r.Log(), "listening on") != 3 {
-		t.Errorf("the log does not tell of three starts:\n%s", r.Log())
+		t.Errorf("the log does not show three starts:\n%s", r.Log())
 	}
 }
 
@@ -43,7 +43,7 @@ func TestRunReturnsExitStatusAndStreams(t *testing.T) {
 	}
 }
 
-// recorder is a test whose failure is looked at.
+// recorder is a test whose failure is inspected.
 type recorder struct {
 	testing.TB
 	failed   bool

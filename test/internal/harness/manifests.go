@@ -27,7 +27,7 @@ const (
 	OCICreated  = "org.opencontainers.image.created"
 )
 
-// Descriptor is a descriptor as it stands in manifests and listings.
+// Descriptor is a descriptor in a manifest or listing.
 type Descriptor struct {
 	MediaType    string            `json:"mediaType"`
 	Digest       digest.Digest     `json:"digest"`

@@ -12,14 +12,13 @@ func (r *Registry) Memory() int64 {
 	return r.status("VmRSS")
 }
 
-// PeakMemory is the most memory that the registry has had in use since it was
-// started.
+// PeakMemory is the peak resident set of the registry since it was started.
 func (r *Registry) PeakMemory() int64 {
 	r.t.Helper()
 	return r.status("VmHWM")
 }
 
-// status is a size that the kernel knows of the process, in bytes.
+// status is a size in the kernel's status of the process, in bytes.
 func (r *Registry) status(name string) int64 {
 	r.t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.PID()))
@@ -36,8 +35,8 @@ func (r *Registry) status(name string) int64 {
 	return 0
 }
 
-// MiB is that many MiB in bytes, as a limit for Memory; with the race detector it
-// is ten times that, for what the detector notes beside each byte.
+// MiB converts MiB to bytes, as a limit for Memory; with the race detector the limit is
+// ten times as high, because the detector records data about each byte.
 func MiB(count int64) int64 {
 	if Race() {
 		count *= 10

@@ -11,9 +11,9 @@ import (
 type Route struct {
 	// Name is for the names of subtests.
 	Name string
-	// Path is that of the listing.
+	// Path is the path of the listing.
 	Path func(repository string, subject digest.Digest) string
-	// ContentType is exactly that of its answers.
+	// ContentType is the exact Content-Type of its answers.
 	ContentType string
 	// Member is the name of the list in the body.
 	Member string
@@ -79,8 +79,8 @@ func (c *Client) Page(route Route, path string) Page {
 	return Page{resp, route.Entries(resp)}
 }
 
-// Walk gets all pages, from the path that With gave. Between, where it is not
-// nil, is called before each page but the first, with the number of the page.
+// Walk gets all pages, from the path that With gave. If between is not nil, it is called
+// before each page except the first, with the number of the page.
 func (c *Client) Walk(route Route, path string, between func(page int)) []Page {
 	c.t.Helper()
 	origin := originOf(c.URL)

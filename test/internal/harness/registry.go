@@ -23,11 +23,11 @@ import (
 type Options struct {
 	// Driver is Filesystem, which is the default, InMemory or External.
 	Driver string
-	// Root is the folder of the filesystem driver, or what tells the trees of an
-	// external one apart; by default a new one.
+	// Root is the folder of the filesystem driver, or the name of the tree on an external
+	// one; by default a new one.
 	Root string
-	// Config is YAML that is laid over the configuration of the tests: mappings
-	// are merged, all else is replaced, and null removes.
+	// Config is YAML that is merged into the configuration of the tests: mappings are
+	// merged, everything else is replaced, and null removes a key.
 	Config string
 	// Env are further environment variables, as "NAME=value".
 	Env []string
@@ -44,7 +44,7 @@ type Registry struct {
 	URL string
 	// Addr is the same as host and port.
 	Addr string
-	// Root is that of its Options.
+	// Root is the Root of its Options.
 	Root string
 	// Config is the path of its configuration file.
 	Config string
@@ -61,8 +61,8 @@ const startTimeout = 60 * time.Second
 
 var listening = regexp.MustCompile(`listening on (127\.0\.0\.1:[1-9]\d*)(, tls)?`)
 
-// Start starts a registry and waits until it listens. It ends with the test,
-// which fails if it has logged what it never must, and then shows its log.
+// Start starts a registry and waits until it listens. It ends with the test, which fails
+// if the registry has logged a data race or a panic. A failed test shows the log.
 func Start(t testing.TB, o Options) *Registry {
 	t.Helper()
 	if o.Driver == "" {
@@ -178,7 +178,7 @@ func (r *Registry) Done() <-chan struct{} { return r.process.done }
 // Client is a client of the registry.
 func (r *Registry) Client() *Client { return NewClient(r.t, r.URL) }
 
-// FreeAddr is an address on the loopback interface that nobody listens on.
+// FreeAddr is an address on the loopback interface without a listener.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -250,8 +250,8 @@ func launch(binary string, args, env []string) (*process, error) {
 	return p, nil
 }
 
-// environment is that of the test without what would change the registry's
-// configuration, and without trace exporters.
+// environment is the environment of the test without variables that configure the
+// registry, and without trace exporters.
 func environment() []string {
 	kept := []string{"OTEL_TRACES_EXPORTER=none"}
 	for _, entry := range os.Environ() {
@@ -326,7 +326,7 @@ func expectQuiet(t testing.TB, log string) {
 	}
 }
 
-// remarkable is a log without the lines that tell of ordinary requests.
+// remarkable is a log without the lines of ordinary requests.
 func remarkable(log string) string {
 	var kept strings.Builder
 	for line := range strings.Lines(log) {

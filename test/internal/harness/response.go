@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// Response is an answer that has been read. The methods that expect something
-// mark the test as failed if it is not so, and return the response.
+// Response is an answer that has been read. The methods that expect something fail the
+// test if it is not so, and return the response.
 type Response struct {
 	Request Request
 	Status  int
@@ -47,7 +47,7 @@ func (r *Response) String() string {
 // Err is the response as an error.
 func (r *Response) Err() error { return fmt.Errorf("%s", r) }
 
-// Expect ends the test if the status is another one.
+// Expect ends the test if the status differs.
 func (r *Response) Expect(status int) *Response {
 	r.t.Helper()
 	if r.Status != status {
@@ -102,8 +102,8 @@ func (r *Response) ExpectError(status int, code string) *Response {
 	return r
 }
 
-// ExpectLength expects Content-Length to be the length of the body that the
-// response has, or of the given one where it answers HEAD.
+// ExpectLength expects Content-Length to be the length of the response's body, or of the
+// given one for an answer to HEAD.
 func (r *Response) ExpectLength(head int) *Response {
 	r.t.Helper()
 	length := len(r.Body)

@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// Result is what a command of the registry's has done.
+// Result is the result of a command of the registry.
 type Result struct {
 	Exit           int
 	Stdout, Stderr string
-	// CPU is how long processors have worked for it.
+	// CPU is the processor time that it used.
 	CPU time.Duration
 }
 

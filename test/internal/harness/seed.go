@@ -15,8 +15,8 @@ import (
 	"github.com/oras-distribution/registry/internal/layout"
 )
 
-// Seed writes one repository straight into a storage tree, as registries would
-// leave it, where pushing takes too long. Its methods may be called from many
+// Seed writes one repository directly into a storage tree, as a registry would leave it,
+// where pushing takes too long. Its methods may be called from many
 // goroutines.
 type Seed struct {
 	// Repository is the repository's name.
@@ -26,8 +26,8 @@ type Seed struct {
 	put func(path string, content []byte) error
 }
 
-// NewSeed makes a Seed for a repository of the filesystem driver. Its files do not
-// wait for the disk.
+// NewSeed makes a Seed for a repository of the filesystem driver. It does not sync its
+// files to disk.
 func NewSeed(t testing.TB, root, repository string) *Seed {
 	return &Seed{Repository: repository, t: t, put: func(path string, content []byte) error {
 		file := filepath.Join(root, path)

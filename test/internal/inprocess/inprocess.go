@@ -1,5 +1,5 @@
-// Package inprocess runs whole registries, ours and the stock one, inside a test
-// process and without sockets, over storage drivers that the test holds.
+// Package inprocess runs complete registries, ours and the stock one, inside a test
+// process and without sockets, on storage drivers of the test.
 package inprocess
 
 import (
@@ -30,8 +30,8 @@ import (
 type Options struct {
 	// ReadOnly is storage.maintenance.readonly.enabled.
 	ReadOnly bool
-	// Background makes all repositories ready after the start; else each is made
-	// ready when it is asked for.
+	// Background prepares all repositories after the start; otherwise each is prepared
+	// when it is requested.
 	Background bool
 	// Wait is extensions.referrers.wait, where it is not empty.
 	Wait string
@@ -39,8 +39,8 @@ type Options struct {
 	CacheSize int
 }
 
-// Registry is a running registry. Its Client talks to it without a connection: a
-// request ends when the handler has returned, whatever becomes of its context.
+// Registry is a running registry. Its Client talks to it without a connection: a request
+// ends when the handler has returned, even if its context has ended before.
 type Registry struct {
 	*harness.Client
 	closer io.Closer
@@ -48,7 +48,7 @@ type Registry struct {
 	err    error
 }
 
-// Close ends the registry in the orderly way.
+// Close shuts the registry down in an orderly way.
 func (r *Registry) Close() error {
 	r.once.Do(func() { r.err = r.closer.Close() })
 	return r.err
@@ -96,7 +96,7 @@ func Stock(t testing.TB, driver storagedriver.StorageDriver, options Options) *R
 	return running(t, app, closer(app.Shutdown))
 }
 
-// closeTimeout is how long a registry may take to shut down: as `serve` grants.
+// closeTimeout is how long a registry may take to shut down, the same as for `serve`.
 const closeTimeout = 5 * time.Second
 
 type closer func() error
@@ -147,8 +147,8 @@ extensions:
 `, options.ReadOnly, options.Background)
 }
 
-// registerTypes fills distribution's table of manifest types, which has no lock,
-// before there is a registry that reads it: the stock one may be the first.
+// registerTypes fills distribution's table of manifest types, which has no lock, before
+// any registry reads it: the stock one may be the first.
 func registerTypes(t testing.TB) {
 	t.Helper()
 	types := append(oras.New().ManifestTypes(), oci.New().ManifestTypes()...)

@@ -1,5 +1,5 @@
-// Package load puts registries under load and keeps account of what they have
-// promised. It is for tests only.
+// Package load puts registries under load and records what they have acknowledged. It is
+// for tests only.
 package load
 
 import (
@@ -14,12 +14,12 @@ import (
 	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
-// Moment is a position in the order of what a Ledger has been told.
+// Moment is a position in the order of the events in a Ledger.
 type Moment int
 
-// Ledger knows what was pushed to and deleted from one repository, and so what a
-// listing has to say. Its methods may be called from many goroutines, but one
-// manifest is pushed and deleted by one goroutine alone.
+// Ledger records what was pushed to and deleted from one repository, and so knows what a
+// listing must contain. Its methods may be called from many goroutines, but each manifest
+// is pushed and deleted by only one of them.
 type Ledger struct {
 	mu      sync.Mutex
 	now     Moment
@@ -27,15 +27,15 @@ type Ledger struct {
 	counts  Counts
 }
 
-// Counts is how much a Ledger has been told.
+// Counts counts the events in a Ledger.
 type Counts struct {
 	// Pushes and Deletes are how many were acknowledged, Listings how many answers
 	// were checked, with how many Entries in all.
 	Pushes, Deletes, Listings, Entries int
 }
 
-// entry is the fate of one manifest: the moments at which it was sent and
-// acknowledged, 0 for what has not happened.
+// entry is the history of one manifest: the moments at which its requests were sent and
+// acknowledged, 0 for events that have not happened.
 type entry struct {
 	manifest                           harness.Manifest
 	pushing, pushed, deleting, deleted Moment
@@ -59,15 +59,15 @@ func (l *Ledger) Now() Moment {
 	return l.now
 }
 
-// Counts is how much the Ledger has been told so far.
+// Counts counts the events so far.
 func (l *Ledger) Counts() Counts {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.counts
 }
 
-// Pushing says that a manifest is about to be sent; what happened to it before
-// does not count any more.
+// Pushing says that a manifest is about to be pushed, which replaces its earlier
+// history.
 func (l *Ledger) Pushing(m harness.Manifest) {
 	l.tell(func() { l.entries[m.Digest()] = &entry{manifest: m, pushing: l.now} })
 }
@@ -94,8 +94,8 @@ func (l *Ledger) tell(change func()) {
 	change()
 }
 
-// Unanswered are the manifests of which it is not known whether the last request
-// for them was carried out: pushes and deletions.
+// Unanswered are the manifests whose last request may or may not have been carried out:
+// pushes and deletions.
 func (l *Ledger) Unanswered() (pushes, deletes []harness.Manifest) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -110,7 +110,7 @@ func (l *Ledger) Unanswered() (pushes, deletes []harness.Manifest) {
 	return pushes, deletes
 }
 
-// Present are the manifests that have to be there.
+// Present are the manifests that must exist.
 func (l *Ledger) Present() (list []harness.Manifest) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -122,8 +122,8 @@ func (l *Ledger) Present() (list []harness.Manifest) {
 	return list
 }
 
-// Check holds the answer of a listing of subject, which was asked for at a
-// moment and is complete now, against what the registry has promised.
+// Check compares a listing of subject, which was requested at a moment and is complete
+// now, with what the registry has acknowledged.
 func (l *Ledger) Check(route harness.Route, subject digest.Digest, asked Moment, listed []digest.Digest) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

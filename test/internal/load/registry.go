@@ -17,7 +17,7 @@ import (
 
 // Repository is one repository, served by one or more registries on one storage
 // tree. Its methods may be called from many goroutines; they return an error for
-// a connection that breaks and for an answer that must not be.
+// a broken connection and for a wrong answer.
 type Repository struct {
 	Name     string
 	Clients  []*harness.Client
@@ -46,8 +46,7 @@ func NewRepository(name string, subjects int, clients ...*harness.Client) *Repos
 // Any is one of the clients.
 func (r *Repository) Any() *harness.Client { return r.Clients[rand.IntN(len(r.Clients))] }
 
-// Referrer makes a manifest that was never made before, of one of the kinds that
-// refer to a subject.
+// Referrer makes a new manifest of one of the kinds that refer to a subject.
 func (r *Repository) Referrer(subject harness.Descriptor) harness.Manifest {
 	n := r.number.Add(1)
 	var m harness.Manifest
@@ -64,7 +63,7 @@ func (r *Repository) Referrer(subject harness.Descriptor) harness.Manifest {
 	return m.To(subject).Annotated("number", fmt.Sprint(n))
 }
 
-// Push pushes a manifest and enters it into the Ledger.
+// Push pushes a manifest and records it in the Ledger.
 func (r *Repository) Push(ctx context.Context, c *harness.Client, m harness.Manifest) error {
 	r.Ledger.Pushing(m)
 	if err := r.PushOnly(ctx, c, m); err != nil {
@@ -83,7 +82,7 @@ func (r *Repository) PushOnly(ctx context.Context, c *harness.Client, m harness.
 	return expect(resp, err, http.StatusCreated)
 }
 
-// Delete deletes a manifest and enters that into the Ledger.
+// Delete deletes a manifest and records that in the Ledger.
 func (r *Repository) Delete(ctx context.Context, c *harness.Client, d digest.Digest) error {
 	r.Ledger.Deleting(d)
 	if err := r.DeleteOnly(ctx, c, d, http.StatusAccepted); err != nil {
@@ -93,7 +92,7 @@ func (r *Repository) Delete(ctx context.Context, c *harness.Client, d digest.Dig
 	return nil
 }
 
-// DeleteAgain is Delete for a manifest that may be gone already.
+// DeleteAgain is Delete for a manifest that may already be gone.
 func (r *Repository) DeleteAgain(ctx context.Context, c *harness.Client, d digest.Digest) error {
 	r.Ledger.Deleting(d)
 	if err := r.DeleteOnly(ctx, c, d, http.StatusAccepted, http.StatusNotFound); err != nil {
@@ -110,7 +109,7 @@ func (r *Repository) DeleteOnly(ctx context.Context, c *harness.Client, d digest
 	return expect(resp, err, statuses...)
 }
 
-// Get gets a manifest and reports whether it is there. One that is has its bytes.
+// Get gets a manifest and reports whether it exists. If so, it checks the bytes.
 func (r *Repository) Get(ctx context.Context, c *harness.Client, d digest.Digest) (there bool, err error) {
 	resp, err := c.Do(ctx, harness.Request{
 		Method: http.MethodGet, Path: harness.ManifestPath(r.Name, d.String()), Header: harness.Header(harness.AcceptAll),
@@ -124,9 +123,8 @@ func (r *Repository) Get(ctx context.Context, c *harness.Client, d digest.Digest
 	return resp.Status == http.StatusOK, nil
 }
 
-// List lists the referrers of a subject, each page from any of the clients, and
-// holds the answer against the Ledger. The registry decides on the size of pages
-// if it is 0.
+// List lists the referrers of a subject, each page from any of the clients, and checks
+// the answer with the Ledger. With a page size of 0 the registry decides.
 func (r *Repository) List(ctx context.Context, route harness.Route, subject digest.Digest, pageSize int, clients ...*harness.Client) ([]digest.Digest, error) {
 	asked := r.Ledger.Now()
 	all, err := r.Ask(ctx, route, subject, pageSize, clients...)
@@ -180,7 +178,7 @@ func next(resp *harness.Response) (string, error) {
 	return u.String(), nil
 }
 
-// expect is the error of a request that was to have one of the statuses.
+// expect returns an error unless the answer has one of the statuses.
 func expect(resp *harness.Response, err error, statuses ...int) error {
 	if err != nil {
 		return err

@@ -1,5 +1,5 @@
-// Package pinned builds the programs of others that the tests run the registry
-// against: clients, and the conformance suite. Their versions and the sums of all
+// Package pinned builds the third-party programs that the tests run against the registry:
+// clients, and the conformance suite. Their versions and the sums of all
 // their sources are in test/clients/go.mod and go.sum. It is for tests only.
 package pinned
 
@@ -15,9 +15,9 @@ import (
 	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
-// Clients builds all clients and returns the folder with their executables: oras,
-// regctl, crane, cosign, and notation, which is a small program of this project's
-// around notation's library.
+// Clients builds all clients and returns the folder with their executables: oras, regctl,
+// crane, cosign, and notation, which is a small program of this project that uses
+// notation's library.
 func Clients(tb testing.TB) string {
 	tb.Helper()
 	return folder(tb, clients)
@@ -53,9 +53,9 @@ func folder(tb testing.TB, built func() (string, error)) string {
 	return path
 }
 
-// build builds packages that test/clients pins into a folder below bin, which it
-// returns. What is there and up to date is not built again; processes that build
-// at the same time wait for one another.
+// build builds packages that test/clients pins into a folder below bin, which it returns.
+// Executables that are up to date are not built again; processes that build at the same
+// time wait for one another.
 func build(name string, packages ...string) (string, error) {
 	folder := filepath.Join(harness.Root(), "bin", name)
 	if err := os.MkdirAll(folder, 0o755); err != nil {

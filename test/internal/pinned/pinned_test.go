@@ -11,9 +11,9 @@ import (
 	"github.com/oras-distribution/registry/test/internal/pinned"
 )
 
-// TestBuilt builds everything and looks into the executables: each is the module
-// and version that test/clients/go.mod says. Without Go's build cache it takes some
-// minutes, so it is run before the tests that need the clients.
+// TestBuilt builds everything and checks that each executable has the module and version
+// in test/clients/go.mod. Without Go's build cache it takes some minutes, so it is run
+// before the tests that need the clients.
 func TestBuilt(t *testing.T) {
 	clients := pinned.Clients(t)
 	content, err := os.ReadFile(filepath.Join(harness.Root(), "test", "clients", "go.mod"))
@@ -38,7 +38,7 @@ func TestBuilt(t *testing.T) {
 	}
 }
 
-// pinnedAt says whether the words of a go.mod have a module followed by a version.
+// pinnedAt reports whether the words of a go.mod contain a module followed by a version.
 func pinnedAt(words []string, module, version string) bool {
 	for i, word := range words {
 		if word == module && i+1 < len(words) && words[i+1] == version {
