@@ -199,7 +199,7 @@ func (m *manifests) verify(ctx context.Context, a *Artifact) (manifest.Problems,
 			problems.Add("subject", "%s is not a manifest in this repository", subject.Digest)
 		}
 	}
-	stats, err := m.statBlobs(ctx, a.parsed.References)
+	stats, err := m.statReferences(ctx, a.parsed.References)
 	if err != nil {
 		return nil, err
 	}
@@ -214,8 +214,9 @@ func (m *manifests) verify(ctx context.Context, a *Artifact) (manifest.Problems,
 	return problems, nil
 }
 
-// statBlobs returns the sizes of the blobs that are in the repository.
-func (m *manifests) statBlobs(ctx context.Context, list []v1.Descriptor) (map[digest.Digest]int64, error) {
+// statReferences returns the sizes of those of the blobs and manifests that are
+// in the repository.
+func (m *manifests) statReferences(ctx context.Context, list []v1.Descriptor) (map[digest.Digest]int64, error) {
 	var mu sync.Mutex
 	sizes := make(map[digest.Digest]int64, len(list))
 	asked := make(map[digest.Digest]bool, len(list))
@@ -229,6 +230,9 @@ func (m *manifests) statBlobs(ctx context.Context, list []v1.Descriptor) (map[di
 		asked[desc.Digest] = true
 		group.Go(func() error {
 			stat, err := blobs.Stat(groupCtx, desc.Digest)
+			if _, ok := m.ns.options.Types.Of(desc.MediaType); ok && errors.Is(err, distribution.ErrBlobUnknown) {
+				stat.Size, err = m.statManifest(groupCtx, desc.Digest)
+			}
 			if errors.Is(err, distribution.ErrBlobUnknown) {
 				return nil
 			}
@@ -242,6 +246,26 @@ func (m *manifests) statBlobs(ctx context.Context, list []v1.Descriptor) (map[di
 		})
 	}
 	return sizes, group.Wait()
+}
+
+// statManifest returns the size of a manifest, or ErrBlobUnknown if it is not in
+// the repository.
+func (m *manifests) statManifest(ctx context.Context, d digest.Digest) (int64, error) {
+	there, err := m.ns.index.HasRevision(ctx, m.name, d)
+	if err != nil {
+		return 0, err
+	}
+	if !there {
+		return 0, distribution.ErrBlobUnknown
+	}
+	info, err := m.ns.driver.Stat(ctx, layout.BlobData(d))
+	switch {
+	case layout.IsNotFound(err):
+		return 0, distribution.ErrBlobUnknown
+	case err != nil:
+		return 0, err
+	}
+	return info.Size(), nil
 }
 
 // Delete implements distribution.ManifestService. The links to the subject go

@@ -1,0 +1,7 @@
+package registry
+
+// The commands, for tests that bring an extension of their own.
+var (
+	NewCollectCommand   = newCollectCommand
+	NewReferrersCommand = newReferrersCommand
+)

@@ -1,0 +1,84 @@
+package registry_test
+
+import (
+	"context"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/oras-distribution/registry/registry"
+)
+
+// A registry that cannot be made is an error. It leaves no goroutine of ours
+// behind, and the log as it was.
+func TestNewFails(t *testing.T) {
+	before := logrus.GetLevel()
+	for name, test := range map[string]struct{ text, names string }{
+		"unknown extension":   {"storage: inmemory\nextensions: {none: {}}", "extensions.none: unknown key"},
+		"bad key":             {"storage: inmemory\nextensions: {referrers: {wait: soon}}", "extensions.referrers.wait"},
+		"unknown driver":      {"storage: {floppy: {}}", "floppy"},
+		"unknown auth":        {"storage: inmemory\nauth: {none-such: {}}", "none-such"},
+		"unknown middleware":  {"storage: inmemory\nmiddleware: {registry: [{name: none}]}", "none"},
+		"bad driver settings": {"storage: {filesystem: {maxthreads: none}}", "maxthreads"},
+		"bad read-only mode":  {"storage: {inmemory: {}, maintenance: {readonly: true}}", "readonly"},
+		"bad cache size":      {"storage: {inmemory: {}, cache: {blobdescriptor: inmemory, blobdescriptorsize: x}}", "blobdescriptorsize"},
+		"bad host":            {"storage: inmemory\nhttp: {host: '%'}", "host"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := newWith("log: {level: debug}\n" + test.text); err == nil || !strings.Contains(err.Error(), test.names) {
+				t.Errorf("error %v, want one about %s", err, test.names)
+			}
+			expectQuiet(t)
+		})
+	}
+	if got := logrus.GetLevel(); got != before {
+		t.Errorf("the level of the log is %s, it was %s", got, before)
+	}
+}
+
+// After Shutdown nothing of ours goes on, and the log is as it was.
+func TestShutdown(t *testing.T) {
+	before := logrus.GetLevel()
+	config, err := registry.ParseConfig([]byte("version: 0.1\nlog: {level: debug}\nstorage: inmemory\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := registry.New(context.Background(), config, withScans()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(ours()) == 0 {
+		t.Error("nothing is found in a registry that runs")
+	}
+	if err := r.Shutdown(context.Background()); err != nil {
+		t.Error(err)
+	}
+	expectQuiet(t)
+	if got := logrus.GetLevel(); got != before {
+		t.Errorf("the level of the log is %s, it was %s", got, before)
+	}
+}
+
+// expectQuiet expects all goroutines of ours to have ended, or to be about to.
+func expectQuiet(t *testing.T) {
+	t.Helper()
+	for start := time.Now(); len(ours()) > 0; runtime.Gosched() {
+		if time.Since(start) > time.Minute {
+			t.Fatalf("left behind:\n%s", strings.Join(ours(), "\n\n"))
+		}
+	}
+}
+
+// ours are the goroutines that run code of this project, but for the tests.
+func ours() (found []string) {
+	stacks := make([]byte, 1<<20)
+	for goroutine := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
+		if strings.Contains(goroutine, "oras-distribution/registry/internal/") || strings.Contains(goroutine, "oras-distribution/registry/registry.") {
+			found = append(found, goroutine)
+		}
+	}
+	return found
+}
