@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/oras-distribution/registry/test/derived"
 	"github.com/oras-distribution/registry/test/internal/harness"
 	"github.com/oras-distribution/registry/test/internal/load"
 	"github.com/oras-distribution/registry/test/replicas"
@@ -72,6 +73,7 @@ func suite(t *testing.T, cache string, many int) {
 	})
 	t.Run("many", func(t *testing.T) { manyReferrers(t, many) })
 	t.Run("deleted elsewhere", func(t *testing.T) { deletedElsewhere(t, cache) })
+	t.Run("derived data", func(t *testing.T) { derived.Run(t, derived.Processes(t), 2, 300) })
 }
 
 // blackbox runs the black-box suite on the backend.

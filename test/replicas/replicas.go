@@ -199,7 +199,7 @@ func agree(ctx context.Context, repo *load.Repository, m harness.Manifest) (ther
 		errs = append(errs, err)
 		listed := false
 		for _, d := range all {
-			listed = listed || d == m.Digest()
+			listed = listed || d.Digest == m.Digest()
 		}
 		if pulled != there || listed != there {
 			errs = append(errs, fmt.Errorf("registry 0 serves %s: %t; registry %d serves it: %t, and lists it: %t",

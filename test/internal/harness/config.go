@@ -107,6 +107,13 @@ type tree = map[string]any
 // configFile writes the configuration that the options ask for.
 func (o Options) configFile(t testing.TB) string {
 	t.Helper()
+	path := filepath.Join(t.TempDir(), "config.yml")
+	write(t, path, o.configuration(t))
+	return path
+}
+
+func (o Options) configuration(t testing.TB) []byte {
+	t.Helper()
 	config := parse(t, baseConfig)
 	merge(config, o.storage(t))
 	merge(config, parse(t, o.Config))
@@ -114,11 +121,7 @@ func (o Options) configFile(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "config.yml")
-	if err := os.WriteFile(path, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
+	return text
 }
 
 func parse(t testing.TB, text string) tree {

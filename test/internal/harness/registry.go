@@ -149,6 +149,15 @@ func (r *Registry) RestartWith(binary string) {
 	r.again()
 }
 
+// RestartConfigured is Restart with another Options.Config.
+func (r *Registry) RestartConfigured(config string) {
+	r.t.Helper()
+	_ = r.Stop()
+	r.options.Config = config
+	write(r.t, r.Config, r.options.configuration(r.t))
+	r.again()
+}
+
 func (r *Registry) again() {
 	r.t.Helper()
 	r.earlier.WriteString(r.process.log())

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"sync"
 
@@ -17,9 +18,10 @@ import (
 // Moment is a position in the order of the events in a Ledger.
 type Moment int
 
-// Ledger records what was pushed to and deleted from one repository, and so knows what a
-// listing must contain. Its methods may be called from many goroutines, but each manifest
-// is pushed and deleted by only one of them.
+// Ledger knows what was pushed to and deleted from one repository, and so what a
+// listing has to say. Its methods may be called from many goroutines, but one
+// manifest is pushed and deleted by one goroutine alone. The methods in restore.go
+// tell it what became of the storage otherwise.
 type Ledger struct {
 	mu      sync.Mutex
 	now     Moment
@@ -39,6 +41,9 @@ type Counts struct {
 type entry struct {
 	manifest                           harness.Manifest
 	pushing, pushed, deleting, deleted Moment
+	// refers has the subjects that list it while it is there: those that have to,
+	// and, with false, those that may.
+	refers map[digest.Digest]bool
 }
 
 // String says what has happened to the manifest.
@@ -48,6 +53,9 @@ func (e *entry) String() string {
 	}
 	return fmt.Sprintf("%s: pushed from %d to %d, deleted from %d to %d", e.manifest.ContentType, e.pushing, e.pushed, e.deleting, e.deleted)
 }
+
+// present reports whether the manifest has to be there.
+func (e *entry) present() bool { return e.pushed > 0 && e.deleting == 0 }
 
 // NewLedger makes an empty Ledger.
 func NewLedger() *Ledger { return &Ledger{entries: map[digest.Digest]*entry{}} }
@@ -69,7 +77,16 @@ func (l *Ledger) Counts() Counts {
 // Pushing says that a manifest is about to be pushed, which replaces its earlier
 // history.
 func (l *Ledger) Pushing(m harness.Manifest) {
-	l.tell(func() { l.entries[m.Digest()] = &entry{manifest: m, pushing: l.now} })
+	l.tell(func() {
+		e := &entry{manifest: m, pushing: l.now, refers: map[digest.Digest]bool{}}
+		if before := l.entries[m.Digest()]; before != nil {
+			e.refers = before.refers
+		}
+		if m.Subject != nil {
+			e.refers[m.Subject.Digest] = true
+		}
+		l.entries[m.Digest()] = e
+	})
 }
 
 // Pushed says that the push was acknowledged.
@@ -77,9 +94,16 @@ func (l *Ledger) Pushed(d digest.Digest) {
 	l.tell(func() { l.entries[d].pushed, l.counts.Pushes = l.now, l.counts.Pushes+1 })
 }
 
-// Deleting says that a manifest is about to be deleted.
+// Deleting says that a manifest is about to be deleted. What others have attached
+// it to may list it or not, if it is pushed again.
 func (l *Ledger) Deleting(d digest.Digest) {
-	l.tell(func() { l.entries[d].deleting = l.now })
+	l.tell(func() {
+		e := l.entries[d]
+		e.deleting = l.now
+		for subject := range e.refers {
+			e.refers[subject] = e.manifest.Subject != nil && e.manifest.Subject.Digest == subject
+		}
+	})
 }
 
 // Deleted says that the deletion was acknowledged.
@@ -115,16 +139,21 @@ func (l *Ledger) Present() (list []harness.Manifest) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, d := range slices.Sorted(maps.Keys(l.entries)) {
-		if e := l.entries[d]; e.pushed > 0 && e.deleting == 0 {
+		if e := l.entries[d]; e.present() {
 			list = append(list, e.manifest)
 		}
 	}
 	return list
 }
 
-// Check compares a listing of subject, which was requested at a moment and is complete
-// now, with what the registry has acknowledged.
-func (l *Ledger) Check(route harness.Route, subject digest.Digest, asked Moment, listed []digest.Digest) error {
+// Check compares the answer of a listing of subject, which was asked for at a
+// moment and is complete now, with what the registry has promised.
+func (l *Ledger) Check(route harness.Route, subject digest.Digest, asked Moment, listed []harness.Descriptor) error {
+	return l.CheckType(route, subject, "", asked, listed)
+}
+
+// CheckType is Check for a listing of one artifactType, or of all if it is empty.
+func (l *Ledger) CheckType(route harness.Route, subject digest.Digest, artifactType string, asked Moment, listed []harness.Descriptor) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.counts.Listings++
@@ -136,31 +165,40 @@ func (l *Ledger) Check(route harness.Route, subject digest.Digest, asked Moment,
 		}
 	}
 	times := map[digest.Digest]int{}
-	for _, d := range listed {
-		times[d]++
-	}
-	for d, n := range times {
+	for _, desc := range listed {
+		d := desc.Digest
 		e := l.entries[d]
+		times[d]++
 		switch {
-		case n > 1:
-			complain(d, fmt.Sprintf("listed %d times", n))
-		case e == nil || e.manifest.Subject.Digest != subject:
-			complain(d, "listed, but nobody has pushed it")
+		case times[d] > 1:
+			complain(d, fmt.Sprintf("listed %d times", times[d]))
+		case e == nil || !lists(route, artifactType, e.manifest):
+			complain(d, "listed, but was never pushed, or as something else")
+		case !e.refersTo(subject):
+			complain(d, "listed, but does not refer to it")
 		case e.deleted > 0 && e.deleted <= asked:
 			complain(d, "listed, though deleted before")
+		case !reflect.DeepEqual(desc, e.manifest.Listed()):
+			complain(d, fmt.Sprintf("listed as %+v instead of %+v", desc, e.manifest.Listed()))
 		}
 	}
 	for d, e := range l.entries {
-		due := e.pushed > 0 && e.pushed <= asked && e.deleting == 0 &&
-			e.manifest.Subject.Digest == subject && lists(route, e.manifest)
-		if due && times[d] == 0 {
+		if e.present() && e.pushed <= asked && e.refers[subject] && lists(route, artifactType, e.manifest) && times[d] == 0 {
 			complain(d, "missing")
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// lists reports whether a route lists manifests of that kind.
-func lists(route harness.Route, m harness.Manifest) bool {
-	return route.Name == harness.OCI.Name || m.ContentType == harness.MediaTypeORASArtifact
+// refersTo reports whether the subject may list the manifest while it is there.
+func (e *entry) refersTo(subject digest.Digest) bool {
+	_, ok := e.refers[subject]
+	return ok
+}
+
+// lists reports whether a route lists manifests of that kind, and, unless it is
+// empty, of that artifactType.
+func lists(route harness.Route, artifactType string, m harness.Manifest) bool {
+	return (route.Name == harness.OCI.Name || m.ContentType == harness.MediaTypeORASArtifact) &&
+		(artifactType == "" || m.Listed().ArtifactType == artifactType)
 }

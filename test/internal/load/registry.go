@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
@@ -75,8 +76,13 @@ func (r *Repository) Push(ctx context.Context, c *harness.Client, m harness.Mani
 
 // PushOnly is Push without the Ledger.
 func (r *Repository) PushOnly(ctx context.Context, c *harness.Client, m harness.Manifest) error {
+	return r.PushTag(ctx, c, m.Digest().String(), m)
+}
+
+// PushTag pushes a manifest under a tag, without the Ledger.
+func (r *Repository) PushTag(ctx context.Context, c *harness.Client, tag string, m harness.Manifest) error {
 	resp, err := c.Do(ctx, harness.Request{
-		Method: http.MethodPut, Path: harness.ManifestPath(r.Name, m.Digest().String()),
+		Method: http.MethodPut, Path: harness.ManifestPath(r.Name, tag),
 		Header: harness.Header("Content-Type: " + m.ContentType), Body: m.Bytes(),
 	})
 	return expect(resp, err, http.StatusCreated)
@@ -123,39 +129,41 @@ func (r *Repository) Get(ctx context.Context, c *harness.Client, d digest.Digest
 	return resp.Status == http.StatusOK, nil
 }
 
-// List lists the referrers of a subject, each page from any of the clients, and checks
-// the answer with the Ledger. With a page size of 0 the registry decides.
-func (r *Repository) List(ctx context.Context, route harness.Route, subject digest.Digest, pageSize int, clients ...*harness.Client) ([]digest.Digest, error) {
+// List lists the referrers of a subject, its pages from the clients in turn, and
+// has the Ledger check the answer. Without clients, they are all those of the
+// repository, in any order. The registry decides on the size of pages if it is 0.
+func (r *Repository) List(ctx context.Context, route harness.Route, subject digest.Digest, pageSize int, clients ...*harness.Client) ([]harness.Descriptor, error) {
 	asked := r.Ledger.Now()
 	all, err := r.Ask(ctx, route, subject, pageSize, clients...)
 	if err != nil {
-		return nil, err
+		return all, err
 	}
 	return all, r.Ledger.Check(route, subject, asked, all)
 }
 
 // Ask is List without the Ledger.
-func (r *Repository) Ask(ctx context.Context, route harness.Route, subject digest.Digest, pageSize int, clients ...*harness.Client) ([]digest.Digest, error) {
+func (r *Repository) Ask(ctx context.Context, route harness.Route, subject digest.Digest, pageSize int, clients ...*harness.Client) ([]harness.Descriptor, error) {
 	if len(clients) == 0 {
-		clients = r.Clients
+		clients = slices.Clone(r.Clients)
+		rand.Shuffle(len(clients), func(i, j int) { clients[i], clients[j] = clients[j], clients[i] })
 	}
 	path := route.Path(r.Name, subject)
 	if pageSize > 0 {
 		path = route.With(r.Name, subject, "n", fmt.Sprint(pageSize))
 	}
-	var all []digest.Digest
-	for path != "" {
-		resp, err := clients[rand.IntN(len(clients))].Do(ctx, harness.Request{Method: http.MethodGet, Path: path})
+	var all []harness.Descriptor
+	for pages := 0; path != ""; pages++ {
+		resp, err := clients[pages%len(clients)].Do(ctx, harness.Request{Method: http.MethodGet, Path: path})
 		if err := expect(resp, err, http.StatusOK); err != nil {
-			return nil, err
+			return all, err
 		}
 		var page struct{ References, Referrers, Manifests []harness.Descriptor }
 		if err := json.Unmarshal(resp.Body, &page); err != nil {
-			return nil, fmt.Errorf("%w: %s", err, resp)
+			return all, fmt.Errorf("%w: %s", err, resp)
 		}
-		all = append(all, harness.Digests(append(append(page.References, page.Referrers...), page.Manifests...))...)
+		all = append(append(append(all, page.References...), page.Referrers...), page.Manifests...)
 		if path, err = next(resp); err != nil {
-			return nil, err
+			return all, err
 		}
 	}
 	return all, nil
