@@ -255,7 +255,7 @@ func (i *instances) repair(ctx context.Context, repositories []string) error {
 // each does with an index of its own, as the commands have, something for each
 // repository.
 func (i *instances) each(ctx context.Context, repositories []string, do func(x *referrers.Index, name string) error) error {
-	x := referrers.New(i.driver, referrers.Options{})
+	x := referrers.New(i.driver, referrers.Options{Types: harness.ManifestTypes()})
 	var errs []error
 	for _, name := range repositories {
 		errs = append(errs, do(x, name))
@@ -264,7 +264,7 @@ func (i *instances) each(ctx context.Context, repositories []string, do func(x *
 }
 
 func (i *instances) collect(ctx context.Context, untagged bool) error {
-	_, err := gc.Collect(ctx, i.driver, gc.Options{Untagged: untagged})
+	_, err := gc.Collect(ctx, i.driver, gc.Options{Reach: harness.ManifestTypes().Reach, Untagged: untagged})
 	return err
 }
 
