@@ -11,8 +11,8 @@ import (
 	"github.com/oras-distribution/registry/internal/config"
 )
 
-// arguments says which arguments a command takes, by their names; those in
-// brackets may be left out. What is missing or too much is named.
+// arguments checks the arguments of a command, given by their names; those in brackets
+// are optional. The error names a missing or unexpected argument.
 func arguments(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) > len(names) {
@@ -27,8 +27,8 @@ func arguments(names ...string) cobra.PositionalArgs {
 	}
 }
 
-// subcommandRequired is for a command that is nothing without a subcommand: it
-// shows its help, and refuses what is none.
+// subcommandRequired runs a command that only has subcommands: it shows its help, and
+// refuses unknown subcommands.
 func subcommandRequired(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return cmd.Help()
@@ -52,7 +52,7 @@ func loadNamed(command string, args []string) (*Config, error) {
 	return loaded, err
 }
 
-// age is a flag for a duration, also in days and weeks: 36h, 1d, 2w.
+// age is a flag for a duration, which may be in days or weeks: 36h, 1d, 2w.
 type age time.Duration
 
 // Set implements pflag.Value.

@@ -57,7 +57,7 @@ func (c client) do(method, target, body string, header ...string) reply {
 	return reply{response.StatusCode, response.Header, string(content)}
 }
 
-// expect is do for a request whose answer has this status.
+// expect is do, and fails the test if the answer has another status.
 func (c client) expect(status int, method, target, body string, header ...string) reply {
 	c.t.Helper()
 	answer := c.do(method, target, body, header...)
@@ -96,7 +96,7 @@ func (c client) pushImage(layer string, tag ...string) v1.Descriptor {
 
 func manifestPath(reference string) string { return "/v2/app/manifests/" + reference }
 
-// problem is the first error of a refusal.
+// problem is the first error of a refused request.
 type problem struct {
 	Code   string
 	Detail []struct{ Field, Reason string }
@@ -115,7 +115,7 @@ func (r reply) problem(t *testing.T) problem {
 	return first
 }
 
-// fields names the members that a manifest was refused for.
+// fields are the members for which a manifest was refused.
 func (p problem) fields() string {
 	var names []string
 	for _, d := range p.Detail {

@@ -26,7 +26,7 @@ type collectFlags struct {
 	format        string
 }
 
-// newCollectCommand is the command garbage-collect. Its first three flags are
+// newCollectCommand creates the command garbage-collect. Its first three flags are
 // those of a stock binary.
 func newCollectCommand(list []extensions.Extension) *cobra.Command {
 	var flags collectFlags

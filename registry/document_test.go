@@ -13,7 +13,7 @@ var (
 	indent   = regexp.MustCompile(`(?m)^\t+`)
 )
 
-// The code in docs/extending.md is that of the Example, but for its indentation.
+// The code in docs/extending.md is the code of the Example, except for indentation.
 func TestExtendingDocument(t *testing.T) {
 	example := indent.ReplaceAllString(readFile(t, "example_test.go"), "")
 	blocks := goBlock.FindAllStringSubmatch(readFile(t, "../docs/extending.md"), -1)
@@ -27,7 +27,7 @@ func TestExtendingDocument(t *testing.T) {
 	}
 }
 
-// The README of the contract tells of every optional interface.
+// The README of the contract lists every optional interface.
 func TestContractDocument(t *testing.T) {
 	readme := readFile(t, "../extensions/README.md")
 	interfaces := contract.FindAllStringSubmatch(readFile(t, "../extensions/extension.go"), -1)
@@ -36,7 +36,7 @@ func TestContractDocument(t *testing.T) {
 	}
 	for _, found := range interfaces {
 		if name := found[1]; !strings.Contains(readme, "`"+name+"`") {
-			t.Errorf("extensions/README.md says nothing of %s", name)
+			t.Errorf("extensions/README.md does not mention %s", name)
 		}
 	}
 }

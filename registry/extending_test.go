@@ -22,8 +22,8 @@ import (
 	"github.com/oras-distribution/registry/registry"
 )
 
-// These tests are about the extension of the Example: what it brings works
-// everywhere, though nothing else in the project knows it.
+// These tests use the extension of the Example: its features work everywhere, although
+// nothing else in the project knows it.
 
 func withScans() []extensions.Extension { return []extensions.Extension{oci.New(), new(scans)} }
 
@@ -219,7 +219,7 @@ func TestThirdPartyTypeIsListed(t *testing.T) {
 	}
 }
 
-// The route of an extension is one like any other.
+// The route of an extension behaves like any other.
 func TestThirdPartyRoute(t *testing.T) {
 	c := newPlace(t).serve()
 	for _, test := range []struct {
@@ -276,7 +276,7 @@ func newWith(text string) error {
 	return err
 }
 
-// What is stored of a disabled extension can be pulled, and nothing else.
+// Stored manifests of a disabled extension can be pulled, and nothing else.
 func TestThirdPartyTypeOfADisabledExtension(t *testing.T) {
 	p := newPlace(t)
 	c := p.serve()
@@ -299,7 +299,7 @@ func TestThirdPartyTypeOfADisabledExtension(t *testing.T) {
 }
 
 // The collector keeps what reports need, and removes reports with their subject,
-// also while the extension is disabled.
+// even while the extension is disabled.
 func TestThirdPartyTypeIsCollected(t *testing.T) {
 	for _, section := range []string{"", "scans: {enabled: false}"} {
 		p := newPlace(t)
@@ -339,7 +339,7 @@ func (p place) expectBytes(want bool, digests ...digest.Digest) {
 	for _, d := range digests {
 		_, err := os.Stat(filepath.Join(p.root, "docker/registry/v2/blobs/sha256", d.Encoded()[:2], d.Encoded(), "data"))
 		if there := err == nil; there != want {
-			p.t.Errorf("%s is there: %v, want %v", d, there, want)
+			p.t.Errorf("%s exists: %v, want %v", d, there, want)
 		}
 	}
 }
@@ -361,7 +361,7 @@ func TestThirdPartyTypeInTheIndex(t *testing.T) {
 	if out, err := p.execute(registry.NewReferrersCommand(withScans()), "verify", p.file); err == nil || !strings.Contains(out, "2 faults") {
 		t.Errorf("verify: %v\n%s", err, out)
 	}
-	if got := command("rebuild", p.file); !strings.Contains(got, "2 links made") {
+	if got := command("rebuild", p.file); !strings.Contains(got, "2 links written") {
 		t.Errorf("rebuild: %s", got)
 	}
 	if got := command("verify", p.file); !strings.Contains(got, "0 faults") {

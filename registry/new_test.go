@@ -12,8 +12,8 @@ import (
 	"github.com/oras-distribution/registry/registry"
 )
 
-// A registry that cannot be made is an error. It leaves no goroutine of ours
-// behind, and the log as it was.
+// If a registry cannot be created, New returns an error. It leaves none of our goroutines
+// behind, and the log unchanged.
 func TestNewFails(t *testing.T) {
 	before := logrus.GetLevel()
 	for name, test := range map[string]struct{ text, names string }{
@@ -39,7 +39,7 @@ func TestNewFails(t *testing.T) {
 	}
 }
 
-// After Shutdown nothing of ours goes on, and the log is as it was.
+// After Shutdown none of our goroutines runs, and the log is unchanged.
 func TestShutdown(t *testing.T) {
 	before := logrus.GetLevel()
 	config, err := registry.ParseConfig([]byte("version: 0.1\nlog: {level: debug}\nstorage: inmemory\n"))
@@ -51,7 +51,7 @@ func TestShutdown(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(ours()) == 0 {
-		t.Error("nothing is found in a registry that runs")
+		t.Error("no goroutines are found while a registry runs")
 	}
 	if err := r.Shutdown(context.Background()); err != nil {
 		t.Error(err)
@@ -62,7 +62,7 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
-// expectQuiet expects all goroutines of ours to have ended, or to be about to.
+// expectQuiet waits for all of our goroutines to end.
 func expectQuiet(t *testing.T) {
 	t.Helper()
 	for start := time.Now(); len(ours()) > 0; runtime.Gosched() {
@@ -72,7 +72,7 @@ func expectQuiet(t *testing.T) {
 	}
 }
 
-// ours are the goroutines that run code of this project, but for the tests.
+// ours are the goroutines that run code of this project, except the tests.
 func ours() (found []string) {
 	stacks := make([]byte, 1<<20)
 	for goroutine := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {

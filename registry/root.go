@@ -31,7 +31,7 @@ func Main(list ...extensions.Extension) int {
 	return 0
 }
 
-// newRoot is the command line.
+// newRoot creates the root command.
 func newRoot(list []extensions.Extension) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "registry",
@@ -60,7 +60,7 @@ func Version() string {
 	return "unknown"
 }
 
-// newVersionCommand is the command version.
+// newVersionCommand creates the command version.
 func newVersionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
@@ -86,7 +86,7 @@ func moduleVersion(path string) string {
 	return "unknown"
 }
 
-// commit is what this binary was built from, where the build has noted it.
+// commit is the commit that this binary was built from, if the build has recorded it.
 func commit() string {
 	if revision != "" {
 		return revision

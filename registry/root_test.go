@@ -11,7 +11,7 @@ import (
 	"github.com/oras-distribution/registry/extensions"
 )
 
-// What is wrong with a command line is named, and the exit code says so.
+// A mistake in a command line is reported by name, with an exit code.
 func TestCommandLines(t *testing.T) {
 	for line, want := range map[string]string{
 		"referrers verfiy x.yml":                `there is no command "verfiy"; did you mean "verify"?`,
@@ -47,7 +47,7 @@ func execute(args ...string) (string, error) {
 	return out.String(), err
 }
 
-// The versions are those of distribution, of Go and of the commit, too.
+// The command shows the versions of distribution and of Go, and the commit, too.
 func TestVersionCommand(t *testing.T) {
 	out, err := execute("version")
 	for _, want := range []string{"registry ", "distribution ", "go ", "commit "} {

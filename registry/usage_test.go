@@ -27,7 +27,7 @@ func ExampleParseConfig() {
 	// no storage configuration provided
 }
 
-// What is wrong with a configuration is an error, and the registry is a handler.
+// A mistake in a configuration is an error, and the registry is a handler.
 func ExampleNew() {
 	for _, section := range []string{"extensions: {oras: {enable: true}}", "extensions: {oras: {enabled: false}}"} {
 		config, err := registry.ParseConfig([]byte("version: 0.1\nlog: {accesslog: {disabled: true}}\nstorage: inmemory\n" + section))

@@ -1,3 +1,2 @@
-// Package architecture holds the tests of how the project's packages hang
-// together.
+// Package architecture tests the imports between the project's packages.
 package architecture

@@ -42,7 +42,7 @@ var (
 			never:   []string{"net/http", "github.com/gorilla/..."},
 		},
 		{
-			because: "the index knows nobody who uses it",
+			because: "the index does not import its users",
 			from:    index,
 			never:   []string{"cmd/...", "registry/...", "extensions/...", "internal/..."},
 			except:  index,
@@ -58,7 +58,7 @@ var (
 			never:   []string{"internal/..."},
 		},
 		{
-			because: "what speaks HTTP asks the index, never the storage",
+			because: "HTTP packages ask the index, never the storage",
 			from:    web,
 			never:   []string{driver + "/..."},
 		},
@@ -79,12 +79,12 @@ var (
 			never:   []string{"extensions/oras", "extensions/oci", "internal/..."},
 		},
 		{
-			because: "which extensions there are is only main's to say",
+			because: "only main lists the extensions",
 			from:    []string{"registry/...", "internal/..."},
 			never:   []string{"cmd/...", "extensions/oras", "extensions/oci"},
 		},
 		{
-			because: "which storage drivers there are is only main's to say",
+			because: "only main lists the storage drivers",
 			from:    []string{"registry/...", "extensions/...", "internal/..."},
 			never:   []string{driver + "/..."},
 			except:  []string{driver, driver + "/factory", driver + "/base"},
@@ -104,7 +104,7 @@ func TestImportsPointOneWay(t *testing.T) {
 	for _, r := range rules {
 		for _, name := range r.from {
 			if !slices.ContainsFunc(folders, func(folder string) bool { return matches(name, folder) }) {
-				t.Errorf("the rule that %s is about %s, which is not there", r.because, name)
+				t.Errorf("the rule that %s names %s, which does not exist", r.because, name)
 			}
 		}
 	}
@@ -113,7 +113,7 @@ func TestImportsPointOneWay(t *testing.T) {
 	}
 }
 
-// The rules find what they forbid.
+// The rules find the imports that they forbid.
 func TestRulesAreNotBlind(t *testing.T) {
 	t.Parallel()
 	for from, imported := range map[string]string{
@@ -171,7 +171,7 @@ func TestPublicPackages(t *testing.T) {
 	}
 }
 
-// productImports are the imports of the project's packages, tests left out.
+// productImports are the imports of the project's packages, without tests.
 func productImports(t *testing.T) map[string][]string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports", "./cmd/...", "./registry/...", "./extensions/...", "./internal/...")

@@ -6,8 +6,8 @@ import (
 	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
-// By default, the OCI route lists no ORAS artifact manifests, which clients of
-// today cannot read; the ORAS routes list nothing else. Both can be pulled.
+// By default, the OCI route lists no ORAS artifact manifests, which current clients
+// cannot read; the ORAS routes list nothing else. Both can be pulled.
 func TestClientsOfTwoEras(t *testing.T) {
 	t.Parallel()
 	for _, driver := range harness.Drivers() {

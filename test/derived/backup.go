@@ -12,7 +12,7 @@ import (
 	"github.com/oras-distribution/registry/test/internal/load"
 )
 
-// backup is a copy of the whole tree, and what is known of it.
+// backup is a copy of the whole tree, and what is known about it.
 type backup struct {
 	files   map[string][]byte
 	times   map[string]time.Time
@@ -53,7 +53,7 @@ func (w *world) back() error {
 }
 
 // restore copies the backup over the tree, with its times, while the registries
-// serve or are stopped. What came since stays.
+// serve or are stopped. Content that was pushed since stays.
 func (w *world) restore() error {
 	b := w.backup
 	if b == nil {

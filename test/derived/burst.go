@@ -11,9 +11,9 @@ import (
 	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
-// burst does many things at the same time: clients push, delete and list, each
-// manifests of its own, while derived data is tampered with. Now and then a command
-// runs, or one of the registries is restarted meanwhile.
+// burst does many things at the same time: clients push, delete and list, each its own
+// manifests, while derived data is tampered with. Now and then a command runs, or one of
+// the registries is restarted.
 func (w *world) burst() error {
 	r := pick(w.rng, w.repos)
 	if err := w.tellAll(); err != nil { // who lists what is not settled in a burst
@@ -56,7 +56,7 @@ func (w *world) burst() error {
 	return group.Wait()
 }
 
-// deal gives each client manifests of its own, whose subjects neither come nor go.
+// deal gives each client its own manifests, whose subjects are neither pushed nor deleted.
 func (w *world) deal(r *repo, clients int) [][]harness.Manifest {
 	own := make([][]harness.Manifest, clients)
 	for i, m := range r.pool {

@@ -1,15 +1,15 @@
-// Package derived does to derived data whatever can happen to it. It is for tests
-// only.
+// Package derived does everything to derived data that can happen to it. It is for
+// tests only.
 //
-// The property: every derived file and every cache may be deleted, put back in an
-// older version, overwritten by another replica, cut off or swapped with another
-// repository's, at any moment, and each answer is still right. Run takes random
-// steps that do that, amid pushes, deletes, restarts, kills, stretches of a stock
-// registry, collections, repairs, and backups that are copied over the tree, with
-// several registries on one tree. A load.Ledger knows what every answer has to be.
+// The property: every derived file and every cache may be deleted, restored in an older
+// version, overwritten by another replica, truncated or swapped with another
+// repository's, at any moment, and each answer is still right. Run takes random steps
+// that do that, between pushes, deletes, restarts, kills, periods with a stock registry,
+// collections, repairs, and backups that are copied over the tree, with several
+// registries on one tree. A load.Ledger knows what every answer must be.
 //
-// A failure prints the seed and the last steps. The same seed takes the same
-// steps, but for what registries write in the background meanwhile.
+// A failure prints the seed and the last steps. The same seed takes the same steps,
+// except for background writes of the registries.
 package derived
 
 import (
@@ -43,7 +43,7 @@ type kind struct {
 	do     func(*world) error
 }
 
-// kinds are all kinds. What takes processes to start has little weight.
+// kinds are all kinds. Steps that start processes have little weight.
 func kinds() []kind {
 	return []kind{
 		{"list", 430, (*world).list},
@@ -67,8 +67,8 @@ func kinds() []kind {
 	}
 }
 
-// Run takes steps with that many registries, as many as the flag says, or else by
-// default.
+// Run takes steps with the given number of registries, as many steps as the flag says or
+// the default.
 func Run(t *testing.T, s Site, registries, byDefault int) {
 	w := &world{t: t, site: s, seed: *seedFlag, answers: map[string]answer{}, counts: map[string]int{}}
 	if w.seed == 0 {
@@ -96,8 +96,8 @@ func Run(t *testing.T, s Site, registries, byDefault int) {
 // leftOut reports whether something is left out, by the flag.
 func leftOut(name string) bool { return slices.Contains(strings.Split(*withoutFlag, ","), name) }
 
-// take takes one step at random. Each step has numbers of its own, so that they
-// do not depend on what the registries have written before.
+// take takes one random step. Each step has its own random numbers, so that they do not
+// depend on what the registries have written before.
 func (w *world) take(list []kind) {
 	w.rng = rand.New(rand.NewPCG(w.seed, uint64(w.step)))
 	total := 0
@@ -115,7 +115,7 @@ func (w *world) take(list []kind) {
 	}
 }
 
-// world is a tree, its registries, and what is known of it.
+// world is a tree, its registries, and what is known about them.
 type world struct {
 	t        *testing.T
 	site     Site
@@ -143,7 +143,7 @@ type replica struct {
 	settings
 }
 
-// settings are what may be another after each start.
+// settings are the settings that may change with each start.
 type settings struct{ readOnly, smallCache bool }
 
 // String is for the trail.
@@ -169,7 +169,7 @@ type repo struct {
 	tags   map[digest.Digest]digest.Digest
 	lists  map[digest.Digest][]harness.Manifest
 	untold map[digest.Digest]bool
-	// absent is a subject that never comes.
+	// absent is a subject that is never pushed.
 	absent harness.Descriptor
 }
 
@@ -201,20 +201,20 @@ func (w *world) grow(r *repo, count int) error {
 	return nil
 }
 
-// begins begins to tell of a step.
+// begins starts the record of a step.
 func (w *world) begins(name string) {
 	w.trail = append(w.trail, fmt.Sprintf("%6d   %s", w.step, name))
 }
 
-// say adds to what a failure prints of the step.
+// say adds to the record of the step, which a failure prints.
 func (w *world) say(format string, args ...any) {
 	w.trail[len(w.trail)-1] += "\n         " + fmt.Sprintf(format, args...)
 }
 
-// shown is of how many steps a failure tells.
+// shown is the number of steps that a failure prints.
 const shown = 30
 
-// must ends the test over an error, with all that helps to understand it.
+// must ends the test if there is an error, and prints what helps to understand it.
 func (w *world) must(err error) {
 	w.t.Helper()
 	if err != nil {
@@ -223,7 +223,7 @@ func (w *world) must(err error) {
 	}
 }
 
-// about are the lines of the trail that tell of what an error names first.
+// about are the lines of the trail about the digest that an error names first.
 func (w *world) about(err error) (lines []string) {
 	line, _, _ := strings.Cut(err.Error(), "\n")
 	for _, d := range anchored.FindAllString(line, -1) {

@@ -12,8 +12,8 @@ import (
 	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
-// poolSize is how many manifests a repository has at most, but for what a backup
-// brings back.
+// poolSize is the maximum number of manifests of a repository, except for those that a
+// backup brings back.
 const poolSize = 48
 
 // any is one of the replicas, writer one that may write.
@@ -27,8 +27,8 @@ func (w *world) writer() *replica {
 	}
 }
 
-// change pushes a manifest that is not there, and deletes one that is, or pushes
-// it again.
+// change pushes a manifest that does not exist, and deletes one that does, or pushes it
+// again.
 func (w *world) change() error {
 	r, by := pick(w.rng, w.repos), w.writer()
 	m := pick(w.rng, r.pool)
@@ -67,8 +67,8 @@ func shorts(list []harness.Manifest) (all []string) {
 	return all
 }
 
-// pushable reports whether a push of the manifest is accepted: what an index lists
-// has to be there, and the subject of an ORAS artifact.
+// pushable reports whether a push of the manifest is accepted: the children of an index
+// must exist, and so must the subject of an ORAS artifact.
 func pushable(r *repo, m harness.Manifest) bool {
 	var needs []harness.Descriptor
 	if m.Manifests != nil {
@@ -93,8 +93,7 @@ func (w *world) delete(r *repo, c *harness.Client, m harness.Manifest) error {
 	return r.Delete(w.t.Context(), c, d)
 }
 
-// push pushes a manifest that was never there: a new one, or one of the other
-// repository.
+// push pushes a manifest for the first time: a new one, or one of the other repository.
 func (w *world) push() error {
 	by := w.writer()
 	return w.pushNew(pick(w.rng, w.repos), by.client)
@@ -149,7 +148,7 @@ func (w *world) invent(r *repo) harness.Manifest {
 	return m
 }
 
-// subject is an image, a manifest that never comes, or one that comes and goes.
+// subject is an image, a manifest that is never pushed, or one that is pushed and deleted.
 func (w *world) subject(r *repo) harness.Descriptor {
 	switch n := w.rng.IntN(10); {
 	case n < 6 || len(r.pool) == 0:
@@ -166,7 +165,7 @@ func (w *world) list() error {
 	r := pick(w.rng, w.repos)
 	subject := w.subject(r).Digest
 	if w.rng.IntN(50) == 0 {
-		subject = digest.FromString(fmt.Sprint(w.rng.Uint64())) // of which nobody knows
+		subject = digest.FromString(fmt.Sprint(w.rng.Uint64())) // an unknown one
 	}
 	route, pageSize := pick(w.rng, harness.Routes()), w.pageSize()
 	by := []*replica{w.any()}
@@ -188,7 +187,7 @@ func (w *world) list() error {
 	return nil
 }
 
-// pageSize is 0 for pages as large as registries make them: all is on the first.
+// pageSize is 0 for the default size, with everything on the first page.
 func (w *world) pageSize() int {
 	size := w.rng.IntN(2) * (1 + w.rng.IntN(5))
 	if w.reordered {
@@ -197,8 +196,8 @@ func (w *world) pageSize() int {
 	return size
 }
 
-// filter lists the referrers of one type, with the entity tag of an earlier answer.
-// That there is nothing new is an answer as well.
+// filter lists the referrers of one type, with the entity tag of an earlier answer. The
+// answer may be that nothing has changed.
 func (w *world) filter() error {
 	r, by, route := pick(w.rng, w.repos), w.any(), pick(w.rng, harness.Routes())
 	subject := pick(w.rng, r.Subjects).Digest
@@ -226,8 +225,8 @@ type answer struct {
 	listed []harness.Descriptor
 }
 
-// ask lists the referrers of a subject. An error says what is wrong with the
-// answer, and what it is.
+// ask lists the referrers of a subject. The error contains the answer, and says what is
+// wrong with it.
 func (w *world) ask(r *repo, route harness.Route, subject digest.Digest, pageSize int, by ...*replica) ([]harness.Descriptor, error) {
 	var clients []*harness.Client
 	readOnly := false
@@ -249,7 +248,7 @@ func explain(err error, r *repo, route harness.Route, subject digest.Digest, lis
 		return nil
 	}
 	due, doubtful := r.Ledger.Referrers(subject)
-	return fmt.Errorf("%w\n\nlisted by %v on route %s (ORAS artifacts alone, but for oci):\n%s\nhave to be listed:\n%s\nmay be listed:\n%s",
+	return fmt.Errorf("%w\n\nlisted by %v on route %s (only ORAS artifacts, except on oci):\n%s\nmust be listed:\n%s\nmay be listed:\n%s",
 		err, by, route.Name, lines(listed), lines(descriptors(due)), lines(descriptors(doubtful)))
 }
 
@@ -267,8 +266,8 @@ func lines(list []harness.Descriptor) (text string) {
 	return text
 }
 
-// tell has a registry that may write list the referrers of a subject whose tag was
-// moved, before that is undone.
+// tell lets a registry that may write list the referrers of a subject whose tag was moved,
+// before that is undone.
 func (w *world) tell(r *repo, subject digest.Digest) error {
 	if !r.untold[subject] {
 		return nil
@@ -288,7 +287,7 @@ func (w *world) tellAll() error {
 	return errors.Join(errs...)
 }
 
-// pull pulls a manifest, which is there or not.
+// pull pulls a manifest, which may or may not exist.
 func (w *world) pull() error {
 	r, by := pick(w.rng, w.repos), w.any()
 	m := pick(w.rng, r.pool)
@@ -300,14 +299,14 @@ func (w *world) pull() error {
 	return err
 }
 
-// sweep has one replica list everything.
+// sweep lets one replica list everything.
 func (w *world) sweep() error {
 	by := w.any()
 	w.say("by %s", by)
 	return w.listAll(by)
 }
 
-// everything has all replicas list everything.
+// everything lets all replicas list everything.
 func (w *world) everything() error {
 	for _, by := range w.replicas {
 		if err := w.listAll(by); err != nil {

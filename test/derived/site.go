@@ -33,7 +33,7 @@ const smallCache = 64 << 10
 type Site interface {
 	// start starts a registry of ours, for the first time or again.
 	start(number int, s settings) *harness.Client
-	// stop ends it in the orderly way, kill at once.
+	// stop shuts it down in an orderly way, kill at once.
 	stop(number int) error
 	kill(number int)
 	// stock starts a stock registry, end ends it.
@@ -252,8 +252,7 @@ func (i *instances) repair(ctx context.Context, repositories []string) error {
 	})
 }
 
-// each does with an index of its own, as the commands have, something for each
-// repository.
+// each calls a function for each repository, with a new index, like the commands.
 func (i *instances) each(ctx context.Context, repositories []string, do func(x *referrers.Index, name string) error) error {
 	x := referrers.New(i.driver, referrers.Options{Types: harness.ManifestTypes()})
 	var errs []error

@@ -11,7 +11,7 @@ import (
 // tagAnnotation marks the indexes that referrers tags point to.
 const tagAnnotation = "referrers tag"
 
-// stock is a stretch of a stock registry, while all of ours are stopped.
+// stock is a period with a stock registry, while all of ours are stopped.
 func (w *world) stock() error {
 	if err := w.tellAll(); err != nil { // what the tags say now may be lost
 		return err
@@ -56,7 +56,7 @@ func unknown(m harness.Manifest) bool {
 	return m.ContentType == harness.MediaTypeORASArtifact || m.ContentType == harness.MediaTypeOCIArtifact
 }
 
-// changeByStock has a stock registry push or delete something.
+// changeByStock pushes or deletes a manifest through a stock registry.
 func (w *world) changeByStock(r *repo, c *harness.Client) error {
 	m := pick(w.rng, r.pool)
 	if w.rng.IntN(3) == 0 {
@@ -84,8 +84,8 @@ func (w *world) changeByStock(r *repo, c *harness.Client) error {
 	return nil
 }
 
-// moveTag has a stock registry move the referrers tag of a subject to a new index.
-// What has a subject of its own is listed in it as well, and belongs to that.
+// moveTag moves the referrers tag of a subject to a new index, through a stock registry.
+// The index also lists manifests with their own subject, which belong to that.
 func (w *world) moveTag(r *repo, c *harness.Client, subject digest.Digest) error {
 	var list []harness.Manifest
 	for range 1 + w.rng.IntN(4) {

@@ -19,7 +19,7 @@ type tree struct {
 	root   string // the folder of a filesystem
 }
 
-// atOnce is how many storage operations are under way at a time.
+// atOnce is the number of storage operations at a time.
 const atOnce = 16
 
 // read reads all files below a folder, by their paths. What is renamed or removed
@@ -66,7 +66,7 @@ func (t *tree) write(ctx context.Context, files map[string][]byte) error {
 	return group.Wait()
 }
 
-// replace writes a file of a filesystem without waiting for the disk.
+// replace writes a file of a filesystem without syncing it to disk.
 func (t *tree) replace(path string, content []byte) error {
 	path = filepath.Join(t.root, path)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
-// Clients that ask for large pages and do not read them take no more memory than
-// the budget; others wait or are told to come back, and are served afterwards.
+// Clients that request large pages and do not read them use no more memory than the
+// budget. Others wait or are told to retry, and are served afterwards.
 func TestPagesInFlightAreCounted(t *testing.T) {
 	t.Parallel()
 	r := victim(t)
@@ -33,7 +33,7 @@ func TestPagesInFlightAreCounted(t *testing.T) {
 		if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", harness.OCI.With("app", image.Digest, "n", fmt.Sprint(200+i%9))); err != nil {
 			t.Fatal(err)
 		}
-		c.Get("/v2/") // the next one comes when this one is under way
+		c.Get("/v2/") // the next request is sent while this one is in progress
 	})
 	for _, conn := range stalled {
 		_ = conn.Close()
@@ -41,7 +41,7 @@ func TestPagesInFlightAreCounted(t *testing.T) {
 	expectCalm(t, r, func() { awaitReady(c, "app", image.Digest) })
 }
 
-// What stands in the place of a derived file counts as none, whatever it is.
+// Anything invalid in the place of a derived file is ignored.
 func TestStrangeDerivedFiles(t *testing.T) {
 	t.Parallel()
 	for name, put := range map[string]func(path string) error{
@@ -92,8 +92,8 @@ func sparse(path string) error {
 	return os.Truncate(path, 1<<30)
 }
 
-// A link whose manifest was deleted is reported, though a delete leaves the folder
-// of the revision behind.
+// A link whose manifest was deleted is reported, although a delete leaves the folder of
+// the revision behind.
 func TestVerifyNamesDanglingLinks(t *testing.T) {
 	t.Parallel()
 	r := harness.Start(t, harness.Options{})

@@ -9,7 +9,7 @@ import (
 	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
-// Has reports whether a manifest has to be there.
+// Has reports whether a manifest must exist.
 func (l *Ledger) Has(d digest.Digest) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -17,8 +17,8 @@ func (l *Ledger) Has(d digest.Digest) bool {
 	return e != nil && e.present()
 }
 
-// Attached says that a manifest is listed by a subject that it does not name
-// itself, for a referrers tag lists it.
+// Attached says that a manifest is a referrer of a subject that it does not name itself,
+// because a referrers tag lists it.
 func (l *Ledger) Attached(d, subject digest.Digest) {
 	l.tell(func() { l.entries[d].refers[subject] = true })
 }
@@ -54,8 +54,8 @@ func (l *Ledger) Linked() {
 	})
 }
 
-// Referrers are the manifests that have to be there and that a subject has to
-// list, and those that it may list.
+// Referrers are the manifests that must exist and be listed for a subject, and those that
+// may be listed.
 func (l *Ledger) Referrers(subject digest.Digest) (due, doubtful []harness.Manifest) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -71,7 +71,7 @@ func (l *Ledger) Referrers(subject digest.Digest) (due, doubtful []harness.Manif
 	return due, doubtful
 }
 
-// Backup is what a backup of the storage holds of a repository.
+// Backup is the content of a repository in a backup of the storage.
 type Backup map[digest.Digest]entry
 
 // Backup is taken while nothing is pushed or deleted.
