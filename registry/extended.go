@@ -3,6 +3,7 @@ package registry
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -31,7 +32,10 @@ func extend(config *config.Config, list []extensions.Extension) (*extended, erro
 	}
 	x := &extended{disabled: map[string]string{}}
 	var types []manifest.Type
-	for _, e := range list {
+	for i, e := range list {
+		if err := checkName(e.Name(), list[:i]); err != nil {
+			return nil, err
+		}
 		enabled, err := configure(root, e)
 		if err != nil {
 			return nil, err
@@ -41,6 +45,9 @@ func extend(config *config.Config, list []extensions.Extension) (*extended, erro
 		}
 		if typer, ok := e.(extensions.ManifestTyper); ok {
 			for _, kind := range typer.ManifestTypes() {
+				if err := checkType(kind, types); err != nil {
+					return nil, fmt.Errorf("extension %s: %w", e.Name(), err)
+				}
 				types = append(types, kind)
 				if !enabled {
 					x.disabled[kind.MediaType] = "extensions." + e.Name() + ".enabled"
@@ -60,6 +67,26 @@ func extend(config *config.Config, list []extensions.Extension) (*extended, erro
 	return x, root.Decode(&struct{}{})
 }
 
+// checkName refuses a name that cannot be the key of an extension's section.
+func checkName(name string, before []extensions.Extension) error {
+	taken := slices.ContainsFunc(before, func(e extensions.Extension) bool { return e.Name() == name })
+	if name == "" || name == indexSection || taken {
+		return fmt.Errorf("an extension cannot have the name %q: it is empty or taken", name)
+	}
+	return nil
+}
+
+// checkType refuses a manifest type that another one stands for.
+func checkType(kind manifest.Type, before []manifest.Type) error {
+	if _, taken := manifest.NewTypes(before...).Of(kind.MediaType); taken || kind.MediaType == "" {
+		return fmt.Errorf("a manifest type cannot have the media type %q: it is empty or taken", kind.MediaType)
+	}
+	return nil
+}
+
+// indexSection is the key of the index's section.
+const indexSection = "referrers"
+
 // configure configures an extension with its section, and reports whether it is enabled.
 func configure(root extensions.Section, e extensions.Extension) (enabled bool, err error) {
 	section, err := root.Take(e.Name())
@@ -77,7 +104,7 @@ func configure(root extensions.Section, e extensions.Extension) (enabled bool, e
 
 // indexOptions reads the section of the index.
 func indexOptions(root extensions.Section, config *config.Config) (options referrers.Options, err error) {
-	section, err := root.Take("referrers")
+	section, err := root.Take(indexSection)
 	if err != nil {
 		return options, err
 	}
@@ -124,6 +151,9 @@ func (x *extended) reach(content []byte) ([]manifest.Reached, digest.Digest, err
 			return nil, "", fmt.Errorf("marking what the manifest needs: %w", err)
 		}
 		for _, d := range more {
+			if err := d.Validate(); err != nil {
+				return nil, "", fmt.Errorf("marking what it needs: %q: %w", d, err)
+			}
 			references = append(references, manifest.Reached{Digest: d})
 		}
 	}

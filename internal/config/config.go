@@ -94,10 +94,10 @@ func complete(parsed any) (any, error) {
 	if c.Log.Level == "" {
 		c.Log.Level = "info"
 		if c.Loglevel != "" { //nolint:staticcheck // distribution still reads it
-			c.Log.Level = c.Loglevel //nolint:staticcheck
+			c.Log.Level = c.Loglevel //nolint:staticcheck // as above
 		}
 	}
-	c.Loglevel = "" //nolint:staticcheck
+	c.Loglevel = "" //nolint:staticcheck // as above
 	if c.Catalog.MaxEntries <= 0 {
 		c.Catalog.MaxEntries = maxEntries
 	}

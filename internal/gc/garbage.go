@@ -47,7 +47,7 @@ func (c *collector) findGarbage(ctx context.Context) error {
 
 // garbageIn finds garbage among the blobs whose hex digits begin with the same two.
 func (c *collector) garbageIn(ctx context.Context, algorithm digest.Algorithm, prefix string) (ids, error) {
-	blobs, err := c.store.digestsOf(ctx, algorithm, prefix)
+	blobs, err := c.store.digestsOf(ctx, algorithm, prefix, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -370,12 +370,15 @@ func TestDerivedFiles(t *testing.T) {
 	tree.signature("r", "stays, too", keeps)
 	tree.delete("r", tree.signature("r", "gone, too", alone))
 	tree.signature("s", "in another repository", tree.image("s", "loses one"))
+	cutOff := layout.Restoring("r", alone.Digest, "x") // by a repair that was killed
+	tree.write(cutOff, alone.Digest.String())
 
 	collect(t, tree.driver, Options{})
 	all := files(t, tree.driver)
 	for file, want := range map[string]bool{
 		layout.DerivedSubject("r", loses.Digest): true,
 		layout.DerivedSubject("r", alone.Digest): false,
+		cutOff:                                   false,
 		layout.DerivedManifests("r"):             true,
 		layout.DerivedSubject("r", keeps.Digest): true,
 		layout.DerivedSubject("s", loses.Digest): true,

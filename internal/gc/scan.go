@@ -23,17 +23,18 @@ type repository struct {
 	plan    plan
 
 	mu        sync.Mutex
-	damaged   bool  // something could not be read: everything is kept
-	revisions ids   // the manifests in the repository
-	hollow    ids   // folders of revisions that are no longer in it
-	tagged    ids   // what tags point to
-	layers    ids   // folders of layer links
-	aliases   ids   // digests whose content is stored under another digest
-	subjects  ids   // folders of the index
-	derived   ids   // subjects with a derived file
-	needs     edges // from manifests to what they reference, and from aliases to their targets
-	links     edges // from subjects to referrers, as the index has it
-	own       edges // from subjects to referrers, as the manifests say
+	damaged   bool     // something could not be read: everything is kept
+	revisions ids      // the manifests in the repository
+	hollow    ids      // folders of revisions that are no longer in it
+	tagged    ids      // what tags point to
+	layers    ids      // folders of layer links
+	aliases   ids      // digests whose content is stored under another digest
+	subjects  ids      // folders of the index
+	markers   []string // files in them that a repair left behind when it was cut off
+	derived   ids      // subjects with a derived file
+	needs     edges    // from manifests to what they reference, and from aliases to their targets
+	links     edges    // from subjects to referrers, as the index has it
+	own       edges    // from subjects to referrers, as the manifests say
 }
 
 // findRepositories finds all folders with content of a repository. It does not check
@@ -124,7 +125,12 @@ func (c *collector) scanLinks(ctx context.Context, r *repository) error {
 		return err
 	}
 	return each(ctx, c.store, subjects, func(ctx context.Context, subject digest.Digest) error {
-		referrers, err := c.store.digests(ctx, layout.Subject(r.name, subject))
+		var markers []string // of repairs that were cut off
+		referrers, err := c.store.digestsAnd(ctx, layout.Subject(r.name, subject), func(file string) {
+			if strings.HasPrefix(path.Base(file), layout.RestoringPrefix) {
+				markers = append(markers, file)
+			}
+		})
 		if err != nil {
 			return err
 		}
@@ -132,6 +138,7 @@ func (c *collector) scanLinks(ctx context.Context, r *repository) error {
 		defer r.mu.Unlock()
 		from := c.digests.id(subject)
 		r.subjects = append(r.subjects, from)
+		r.markers = append(r.markers, markers...)
 		for _, referrer := range referrers {
 			r.links = append(r.links, edge{from, c.digests.id(referrer)})
 		}

@@ -82,28 +82,35 @@ func (s *store) remove(ctx context.Context, file string) (there bool, err error)
 	return s.do(ctx, "deleting", file, func() error { return s.driver.Delete(ctx, file) })
 }
 
-// digests lists a folder whose entries are <alg>/<hex>. It leaves out other entries,
-// which no registry has written.
+// digests lists a folder whose entries are <alg>/<hex>. Other entries are left
+// out: they are nobody's.
 func (s *store) digests(ctx context.Context, folder string) (list []digest.Digest, err error) {
+	return s.digestsAnd(ctx, folder, nil)
+}
+
+// digestsAnd is digests, and hands the paths of other entries to other.
+func (s *store) digestsAnd(ctx context.Context, folder string, other func(path string)) (list []digest.Digest, err error) {
 	algorithms, _, err := s.list(ctx, folder)
 	for _, algorithm := range algorithms {
 		if err != nil {
 			break
 		}
 		var found []digest.Digest
-		found, err = s.digestsOf(ctx, digest.Algorithm(path.Base(algorithm)), algorithm)
+		found, err = s.digestsOf(ctx, digest.Algorithm(path.Base(algorithm)), algorithm, other)
 		list = append(list, found...)
 	}
 	return list, err
 }
 
 // digestsOf lists a folder whose entries are hex digits.
-func (s *store) digestsOf(ctx context.Context, algorithm digest.Algorithm, folder string) (list []digest.Digest, err error) {
+func (s *store) digestsOf(ctx context.Context, algorithm digest.Algorithm, folder string, other func(path string)) (list []digest.Digest, err error) {
 	names, _, err := s.list(ctx, folder)
 	for _, name := range names {
 		d := digest.NewDigestFromEncoded(algorithm, path.Base(name))
 		if d.Validate() == nil {
 			list = append(list, d)
+		} else if other != nil {
+			other(name)
 		}
 	}
 	return list, err

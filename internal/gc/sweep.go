@@ -144,6 +144,9 @@ func (c *collector) sweepIndex(ctx context.Context, r *repository) error {
 		return nil
 	}
 	p := &r.plan
+	if err := each(ctx, c.store, r.markers, c.removeMarker); err != nil {
+		return err
+	}
 	err := each(ctx, c.store, p.subjects, func(ctx context.Context, n id) error {
 		return c.removeEmpty(ctx, layout.Subject(r.name, c.digests.digest(n)), 1)
 	})
@@ -161,6 +164,16 @@ func (c *collector) sweepIndex(ctx context.Context, r *repository) error {
 		}
 	}
 	return nil
+}
+
+// removeMarker removes what a repair left behind that was cut off, unless it is
+// under way.
+func (c *collector) removeMarker(ctx context.Context, file string) error {
+	info, err := c.store.stat(ctx, file)
+	if err != nil || info == nil || c.isYoung(info) {
+		return err
+	}
+	return c.remove(ctx, file, nil)
 }
 
 // removeEmpty removes a folder, and before that the folders in it to the given

@@ -13,7 +13,9 @@
 //	    │       ├── current/link                             distribution's: what the tag points to
 //	    │       └── index/<alg>/<hex>/link                   distribution's: what it ever pointed to
 //	    └── _refs
-//	        ├── subjects/<alg>/<subject>/<alg>/<referrer>/link   ours, the truth: the referrer refers to the subject
+//	        ├── subjects/<alg>/<subject>/<alg>
+//	        │   ├── <referrer>/link                              ours, the truth: the referrer refers to the subject
+//	        │   └── restoring-<name>                             ours: a link may be there without its revision for a moment
 //	        └── derived                                          ours, can be lost, old or wrong at any moment
 //	            ├── subjects/<alg>/<subject>                     what is listed of a subject's referrers
 //	            └── manifests                                    which manifests have been read, and their subjects
@@ -117,6 +119,15 @@ func Referrer(name string, subject, referrer digest.Digest) string {
 // ReferrerLink is the file that says that referrer refers to subject.
 func ReferrerLink(name string, subject, referrer digest.Digest) string {
 	return Referrer(name, subject, referrer) + "/" + LinkName
+}
+
+// RestoringPrefix is the prefix of the names of Restoring.
+const RestoringPrefix = "restoring-"
+
+// Restoring is a file that stands among the links to a subject while links are
+// restored: see referrers.Index. It sorts behind all of them.
+func Restoring(name string, subject digest.Digest, by string) string {
+	return Referrers(name, subject, digest.Canonical) + "/" + RestoringPrefix + by
 }
 
 // Derived is the folder of all that can be made again from the rest.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"unicode"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -29,7 +30,7 @@ func (t *Types) Reach(content []byte) (references []Reached, subject digest.Dige
 	}
 	forms := t.forms()
 	for name, values := range doc.all() {
-		form, known := forms[strings.ToLower(name)]
+		form, known := forms[fold(name)]
 		if !known {
 			continue
 		}
@@ -57,7 +58,7 @@ func (t *Types) forms() map[string]form {
 	forms := map[string]form{}
 	for _, known := range t.all() {
 		for _, reference := range known.References {
-			member, isList := strings.CutSuffix(strings.ToLower(reference), "[]")
+			member, isList := strings.CutSuffix(fold(reference), "[]")
 			f := forms[member]
 			forms[member] = form{list: f.list || isList, single: f.single || !isList}
 		}
@@ -84,4 +85,17 @@ func (f form) reached(name string, value json.RawMessage) ([]Reached, error) {
 		}
 	}
 	return found, nil
+}
+
+// fold gives names one form that encoding/json takes for equal.
+func fold(name string) string {
+	return strings.Map(func(r rune) rune {
+		for { // to the smallest of those that differ in case only
+			next := unicode.SimpleFold(r)
+			if next <= r {
+				return next
+			}
+			r = next
+		}
+	}, name)
 }

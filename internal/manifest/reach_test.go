@@ -31,6 +31,7 @@ func TestReach(t *testing.T) {
 		"broken subject":   {`{` + image + `,"config":` + desc(a) + `,"subject":{"digest":"x"}}`, []digest.Digest{a}, ""},
 		"Docker list":      {`{"schemaVersion":2,"mediaType":"` + MediaTypeDockerList + `","manifests":[` + desc(a) + `]}`, []digest.Digest{a}, ""},
 		"artifact":         {`{"mediaType":"` + testType + `","blobs":[` + desc(c) + `]}`, []digest.Digest{c}, ""},
+		"other letters":    {`{` + image + `,"layer\u017f":[` + desc(b) + `]}`, []digest.Digest{b}, ""},
 		"other case":       {`{` + image + `,"Config":` + desc(a) + `,"LAYERS":[` + desc(b) + `]}`, []digest.Digest{a, b}, ""},
 		"member twice":     {`{` + image + `,"layers":[` + desc(a) + `],"layers":[` + desc(b) + `]}`, []digest.Digest{a, b}, ""},
 		"of another type":  {`{` + image + `,"layers":[` + desc(a) + `],"manifests":[` + desc(b) + `]}`, []digest.Digest{a, b}, ""},

@@ -6,8 +6,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/oras-distribution/registry/internal/layout"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/oras-distribution/registry/internal/layout"
 )
 
 // backgroundRepositories is how many repositories are made ready at once beside

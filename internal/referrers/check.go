@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -147,6 +148,9 @@ func (v *verifier) list(ctx context.Context, folder string) ([]string, error) {
 // read checks the folder of one link.
 func (v *verifier) read(ctx context.Context, folder string) error {
 	v.scan.step()
+	if strings.HasPrefix(path.Base(folder), layout.RestoringPrefix) {
+		return nil
+	}
 	file := folder + "/" + layout.LinkName
 	subject, referrer, ok := layout.ParseReferrer(v.scan.repository, file)
 	if !ok || referrer.Algorithm() != digest.Canonical {
@@ -212,7 +216,10 @@ func (v *verifier) repair(ctx context.Context, f *Fault) (err error) {
 	x := v.index
 	switch {
 	case f.link != pair{}:
-		f.Repaired, err = x.restore(ctx, f.Repository, f.link.subject, f.link.referrer)
+		err = x.restoring(ctx, f.Repository, f.link.subject, func() (err error) {
+			f.Repaired, err = x.restore(ctx, f.Repository, f.link.subject, f.link.referrer)
+			return err
+		})
 		if err == nil && !f.Repaired {
 			f.Reason, f.Repaired = "the manifest was deleted meanwhile", true
 		}

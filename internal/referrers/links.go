@@ -2,6 +2,7 @@ package referrers
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
@@ -33,6 +34,32 @@ func (x *Index) Add(ctx context.Context, repository string, subject, referrer di
 		return DeletedError{Repository: repository, Manifest: referrer}
 	}
 	return errors.Join(err, checkErr)
+}
+
+// restoring runs do, which restores links to a subject. A delete that is under way
+// on another replica looks the same as one that was cut off: the link is gone and
+// the revision is not yet. So a restored link can come after the delete has been
+// answered, and stay until restore has asked for the revision again. Replicas
+// that have listed the manifest before would list it once more, did they not see
+// by a file beside the links that they have to ask for every revision. One that
+// is left behind by a crash makes listings of the subject slower, and is removed
+// by a garbage collection.
+func (x *Index) restoring(ctx context.Context, repository string, subject digest.Digest, do func() error) error {
+	marker := layout.Restoring(repository, subject, rand.Text())
+	if err := x.driver.PutContent(ctx, marker, []byte(subject)); err != nil {
+		return fmt.Errorf("restoring links to %s in %s: %w", subject, repository, err)
+	}
+	err := do()
+	removeErr := despite(ctx, func(ctx context.Context) error {
+		if err := x.driver.Delete(ctx, marker); !layout.IsNotFound(err) {
+			return err
+		}
+		return nil
+	})
+	if removeErr != nil {
+		x.options.Observer.Failed(repository, removeErr)
+	}
+	return err
 }
 
 // restore is Add for a manifest that was found without its link. It reports

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -38,7 +39,10 @@ func (x *Index) load(ctx context.Context, key setKey) (*Set, error) {
 		return nil, err
 	}
 	unseen := x.ready.unseen(key)
-	if len(unseen) == 0 && l.known != nil && l.known.isOf(l.links) {
+	l.unsure = slices.ContainsFunc(l.links, func(link string) bool {
+		return strings.HasPrefix(path.Base(link), layout.RestoringPrefix)
+	})
+	if len(unseen) == 0 && l.known != nil && !l.unsure && l.known.isOf(l.links) {
 		if gone, err := l.anyGone(ctx, l.known.again); err != nil || !gone {
 			return l.known, err
 		}
@@ -53,6 +57,7 @@ type lookup struct {
 	known  *Set                        // what this process has seen before, or nil
 	links  []string                    // the paths in the subject's folder
 	stored map[digest.Digest]*Referrer // what the subject's derived file says
+	unsure bool                        // links are being restored: every revision has to be asked for
 
 	fresh atomic.Int64 // how many descriptions were not stored
 	kept  atomic.Int64 // how many bytes of annotations the set keeps
@@ -114,7 +119,7 @@ func (l *lookup) resolve(ctx context.Context, unseen pairs) (*Set, error) {
 			continue
 		}
 		names[hex] = true
-		if entries[i] = seen[hex]; entries[i].settled() {
+		if entries[i] = seen[hex]; entries[i].settled() && !l.unsure {
 			continue
 		}
 		group.Go(func() (err error) {
@@ -126,7 +131,7 @@ func (l *lookup) resolve(ctx context.Context, unseen pairs) (*Set, error) {
 	for i, p := range unseen {
 		if !names[p.referrer.Encoded()] {
 			group.Go(func() (err error) {
-				missing[i], err = l.link(groupCtx, p.referrer, seen[p.referrer.Encoded()])
+				missing[i], err = l.inspect(groupCtx, p.referrer, seen[p.referrer.Encoded()])
 				return err
 			})
 		}
@@ -134,22 +139,38 @@ func (l *lookup) resolve(ctx context.Context, unseen pairs) (*Set, error) {
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
+	if err := l.link(ctx, missing); err != nil {
+		return nil, err
+	}
 	return l.finish(entries, missing), nil
 }
 
-// link inspects a manifest that is not linked, and links it if it is to be listed.
-func (l *lookup) link(ctx context.Context, d digest.Digest, before entry) (entry, error) {
+// link links the manifests that are to be listed and are not linked. Those that
+// are gone meanwhile become empty entries.
+func (l *lookup) link(ctx context.Context, missing []entry) error {
 	x := l.index
-	e, err := l.inspect(ctx, d, before)
-	if err != nil || e.Referrer == nil || x.options.ReadOnly {
-		return e, err
+	if x.options.ReadOnly || !slices.ContainsFunc(missing, func(e entry) bool { return e.Referrer != nil }) {
+		return nil
 	}
-	there, err := x.restore(ctx, l.key.repository, l.key.subject, d)
-	if err != nil || !there {
-		return entry{}, err
+	var made atomic.Int64
+	err := x.restoring(ctx, l.key.repository, l.key.subject, func() error {
+		return forEach(ctx, x.options.Concurrency, missing, func(ctx context.Context, i int) error {
+			if missing[i].Referrer == nil {
+				return nil
+			}
+			there, err := x.restore(ctx, l.key.repository, l.key.subject, missing[i].Referrer.Digest)
+			if there {
+				made.Add(1)
+			} else {
+				missing[i] = entry{}
+			}
+			return err
+		})
+	})
+	if n := made.Load(); n > 0 {
+		x.options.Observer.Linked(l.key.repository, int(n))
 	}
-	x.options.Observer.Linked(l.key.repository, 1)
-	return e, nil
+	return err
 }
 
 // finish makes the set, and keeps it unless there is nothing to keep.

@@ -1,10 +1,12 @@
 package referrers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"sync"
 	"time"
 
@@ -253,32 +255,54 @@ func (s *scanner) skip(d digest.Digest, reason error) {
 }
 
 // settle links the manifests that are there and not linked. A dry scan returns
-// them instead.
+// them instead. Pairs of one subject stand together.
 func (s *scanner) settle(ctx context.Context, list pairs) (left pairs, err error) {
-	err = forEach(ctx, s.index.options.Concurrency, list, func(ctx context.Context, i int) error {
+	missing := make([]bool, len(list))
+	err = forEach(ctx, s.index.options.Concurrency, list, func(ctx context.Context, i int) (err error) {
 		defer s.step()
-		p := list[i]
-		missing, err := s.isMissing(ctx, p)
-		if err != nil || !missing {
-			return err
-		}
-		there := false
-		if !s.dry {
-			if there, err = s.index.restore(ctx, s.repository, p.subject, p.referrer); err != nil {
-				return err
-			}
-		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.dry {
+		missing[i], err = s.isMissing(ctx, list[i])
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i, p := range list {
+		if missing[i] {
 			left = append(left, p)
 		}
-		if there {
-			s.result.Added++
+	}
+	if s.dry || len(left) == 0 {
+		return left, nil
+	}
+	slices.SortStableFunc(left, func(a, b pair) int { return cmp.Compare(a.subject, b.subject) })
+	var groups []pairs
+	for len(left) > 0 {
+		n := 1
+		for n < len(left) && left[n].subject == left[0].subject {
+			n++
 		}
-		return nil
+		groups, left = append(groups, left[:n]), left[n:]
+	}
+	return nil, forEach(ctx, s.index.options.Concurrency, groups, func(ctx context.Context, i int) error {
+		return s.restore(ctx, groups[i], max(1, s.index.options.Concurrency/len(groups)))
 	})
-	return left, err
+}
+
+// restore links manifests to their one subject.
+func (s *scanner) restore(ctx context.Context, group pairs, atOnce int) error {
+	subject := group[0].subject
+	return s.index.restoring(ctx, s.repository, subject, func() error {
+		return forEach(ctx, atOnce, group, func(ctx context.Context, i int) error {
+			defer s.step()
+			there, err := s.index.restore(ctx, s.repository, subject, group[i].referrer)
+			if there {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				s.result.Added++
+			}
+			return err
+		})
+	})
 }
 
 // isMissing reports whether a manifest is in the repository and not linked.

@@ -5,8 +5,9 @@ import (
 	"strings"
 
 	"github.com/opencontainers/go-digest"
-	"github.com/oras-distribution/registry/internal/layout"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/oras-distribution/registry/internal/layout"
 )
 
 // Set is the referrers of one subject at one moment. It never changes, so

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -62,9 +63,9 @@ func drawReferrers(out *strings.Builder, parent *Node, indent string) {
 	})
 	for i, group := range groups {
 		mark, below := branch(i == len(groups)-1)
-		label := group[0].ArtifactType
+		label := printable(group[0].ArtifactType)
 		if label == "" {
-			label = group[0].MediaType
+			label = printable(group[0].MediaType)
 			if label == "" {
 				label = v1.MediaTypeImageManifest
 			}
@@ -80,6 +81,16 @@ func drawReferrers(out *strings.Builder, parent *Node, indent string) {
 			drawReferrers(out, child, indent+below+childBelow)
 		}
 	}
+}
+
+// printable is a text without what would move the cursor of a terminal.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
 }
 
 func branch(last bool) (mark, below string) {

@@ -14,10 +14,10 @@ import (
 	"github.com/distribution/distribution/v3/configuration"
 	_ "github.com/distribution/distribution/v3/registry/storage/driver/azure" // the drivers that the tests run on
 	"github.com/distribution/distribution/v3/registry/storage/driver/factory"
-	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
+	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem" // for the factory
 	_ "github.com/distribution/distribution/v3/registry/storage/driver/gcs"
 	"github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
-	_ "github.com/distribution/distribution/v3/registry/storage/driver/s3-aws"
+	_ "github.com/distribution/distribution/v3/registry/storage/driver/s3-aws" // for the factory
 
 	"github.com/oras-distribution/registry/internal/gc"
 	"github.com/oras-distribution/registry/internal/referrers"

@@ -55,7 +55,7 @@ func (w *world) tamperWith(ctx context.Context, rng *rand.Rand) (did string, err
 	case choice == 1:
 		return "delete all of " + repository, tree.remove(ctx, layout.Derived(repository))
 	case choice == 2:
-		of := version(maps.Clone(before))
+		of := maps.Clone(before)
 		maps.DeleteFunc(of, func(path string, _ []byte) bool { return !strings.HasPrefix(path, layout.Derived(repository)+"/") })
 		if rng.IntN(2) == 0 {
 			if err := tree.remove(ctx, layout.Derived(repository)); err != nil {

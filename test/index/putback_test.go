@@ -67,3 +67,41 @@ func TestPutBackWhileDeleted(t *testing.T) {
 		})
 	}
 }
+
+// While links are restored, no replica trusts what it has seen: a link may be there
+// without its revision for a moment.
+func TestListingWhileLinksAreRestored(t *testing.T) {
+	t.Parallel()
+	for name, store := range stores() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tree := tree{t, store(t)}
+			want := tree.fill(4, 0)
+			x := open(t, tree.StorageDriver, referrers.Options{})
+			expect(t, x, want)
+			marker := layout.Restoring(repository, subject.Digest, "test")
+			tree.put(marker, subject.Digest.String())
+			tree.remove(layout.RevisionLink(repository, want[0])) // and its link is there, put back by a restore
+			expect(t, x, want[1:])
+			tree.remove(marker)
+			expect(t, x, want[1:])
+		})
+	}
+}
+
+// Restoring links leaves nothing but links behind.
+func TestRestoringLeavesNothing(t *testing.T) {
+	t.Parallel()
+	for name, store := range stores() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tree := tree{t, store(t)}
+			want := []digest.Digest{tree.store(repository, artifact(0)), tree.store(repository, artifact(1))}
+			expect(t, open(t, tree.StorageDriver, referrers.Options{}), want)
+			paths, err := tree.List(t.Context(), layout.Referrers(repository, subject.Digest, digest.Canonical))
+			if err != nil || len(paths) != len(want) {
+				t.Errorf("%v: %v", err, paths)
+			}
+		})
+	}
+}
