@@ -16,7 +16,8 @@
 //     gone and what is linked is asked of revisions and links.
 //   - A repository answers once it is known of each of its manifests which subject
 //     it names (see scan). Those that this process has not asked for yet are asked
-//     for when their subject is listed first, and linked if they are not.
+//     for when their subject is listed first, and linked if they are not, which other
+//     replicas are told while it lasts (see restoring).
 package referrers
 
 import (
@@ -31,6 +32,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/oras-distribution/registry/internal/flight"
 	"github.com/oras-distribution/registry/internal/layout"
 	"github.com/oras-distribution/registry/internal/manifest"
 )
@@ -97,8 +99,8 @@ type Index struct {
 	notes     notes
 	reader    *layout.Reader
 	pages     *semaphore.Weighted // bytes of large pages on their way to clients
-	listings  flights[setKey, *Set]
-	scans     flights[string, ScanResult]
+	listings  flight.Group[setKey, *Set]
+	scans     flight.Group[string, ScanResult]
 
 	ctx    context.Context // of the work in the background
 	cancel context.CancelFunc
@@ -139,7 +141,7 @@ func New(driver storagedriver.StorageDriver, options Options) *Index {
 		reader: layout.NewReader(driver, 4*DefaultConcurrency),
 	}
 	x.ctx, x.cancel = context.WithCancel(context.Background())
-	x.scans.detached = true
+	x.scans.Detached = true
 	// The one budget: three quarters for what is listed, an eighth for what
 	// readiness keeps, a sixteenth each for facts on their way to a listing and to a
 	// derived file.
@@ -167,7 +169,7 @@ func (x *Index) Close(ctx context.Context) error {
 	ended := make(chan struct{})
 	go func() {
 		x.work.Wait()
-		x.scans.work.Wait()
+		x.scans.Work.Wait()
 		close(ended)
 	}()
 	select {

@@ -27,7 +27,7 @@ import (
 // description is known.
 func (x *Index) Referrers(ctx context.Context, repository string, subject digest.Digest) (*Set, error) {
 	key := setKey{repository, subject}
-	return x.listings.do(ctx, x.ctx, key, func(ctx context.Context) (*Set, error) {
+	return x.listings.Do(ctx, x.ctx, key, func(ctx context.Context) (*Set, error) {
 		return x.load(ctx, key)
 	})
 }
@@ -39,10 +39,7 @@ func (x *Index) load(ctx context.Context, key setKey) (*Set, error) {
 		return nil, err
 	}
 	unseen := x.ready.unseen(key)
-	l.unsure = slices.ContainsFunc(l.links, func(link string) bool {
-		return strings.HasPrefix(path.Base(link), layout.RestoringPrefix)
-	})
-	if len(unseen) == 0 && l.known != nil && !l.unsure && l.known.isOf(l.links) {
+	if len(unseen) == 0 && l.known != nil && l.known.isOf(l.links) {
 		if gone, err := l.anyGone(ctx, l.known.again); err != nil || !gone {
 			return l.known, err
 		}
@@ -57,7 +54,6 @@ type lookup struct {
 	known  *Set                        // what this process has seen before, or nil
 	links  []string                    // the paths in the subject's folder
 	stored map[digest.Digest]*Referrer // what the subject's derived file says
-	unsure bool                        // links are being restored: every revision has to be asked for
 
 	fresh atomic.Int64 // how many descriptions were not stored
 	kept  atomic.Int64 // how many bytes of annotations the set keeps
@@ -109,6 +105,9 @@ func (l *lookup) anyGone(ctx context.Context, list []*Referrer) (gone bool, err 
 // manifest is asked for, several at once.
 func (l *lookup) resolve(ctx context.Context, unseen pairs) (*Set, error) {
 	seen := l.known.byName()
+	restoring := slices.ContainsFunc(l.links, func(link string) bool { // then nothing that was seen counts
+		return strings.HasPrefix(path.Base(link), layout.RestoringPrefix)
+	})
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(l.index.options.Concurrency)
 	names := make(map[string]bool, len(l.links))
@@ -119,7 +118,7 @@ func (l *lookup) resolve(ctx context.Context, unseen pairs) (*Set, error) {
 			continue
 		}
 		names[hex] = true
-		if entries[i] = seen[hex]; entries[i].settled() && !l.unsure {
+		if entries[i] = seen[hex]; entries[i].settled() && !restoring {
 			continue
 		}
 		group.Go(func() (err error) {

@@ -54,7 +54,7 @@ func (x *Index) makeReady(ctx context.Context, repository string) (ScanResult, e
 	if x.ready.has(repository) {
 		return ScanResult{}, nil
 	}
-	return x.scans.do(ctx, x.ctx, repository, func(ctx context.Context) (ScanResult, error) {
+	return x.scans.Do(ctx, x.ctx, repository, func(ctx context.Context) (ScanResult, error) {
 		if x.ready.has(repository) {
 			return ScanResult{}, nil
 		}

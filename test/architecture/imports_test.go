@@ -33,7 +33,7 @@ type rule struct {
 // The direction is: cmd -> registry -> extensions -> listing -> the index -> layout.
 // Public are registry and extensions, with the extensions below it.
 var (
-	index = []string{"internal/referrers", "internal/manifest", "internal/layout"}
+	index = []string{"internal/referrers", "internal/manifest", "internal/layout", "internal/flight"}
 	web   = []string{"extensions/...", "internal/listing"}
 	rules = []rule{
 		{

@@ -1,4 +1,6 @@
-package referrers
+// Package flight lets callers who ask for the same thing at the same time share
+// the work.
+package flight
 
 import (
 	"context"
@@ -7,12 +9,12 @@ import (
 	"sync"
 )
 
-// flights lets callers who ask for the same thing at the same time share the
+// Group lets callers who ask for the same thing at the same time share the
 // work. A caller only ever shares work that began after it asked: what was
 // durable before the question is in the answer.
-type flights[K comparable, V any] struct {
-	detached bool           // the work goes on when nobody waits for it any more
-	work     sync.WaitGroup // of what has begun
+type Group[K comparable, V any] struct {
+	Detached bool           // the work goes on when nobody waits for it any more
+	Work     sync.WaitGroup // of what has begun
 
 	mu      sync.Mutex
 	running map[K]*flight[V] // has begun: nobody may join any more
@@ -29,9 +31,9 @@ type flight[V any] struct {
 	run     func(context.Context) (V, error)
 }
 
-// do returns what run returns. The context that run gets ends when base does or,
+// Do returns what run returns. The context that run gets ends when base does or,
 // unless the work is detached, when nobody waits for the result any more.
-func (g *flights[K, V]) do(ctx, base context.Context, key K, run func(context.Context) (V, error)) (V, error) {
+func (g *Group[K, V]) Do(ctx, base context.Context, key K, run func(context.Context) (V, error)) (V, error) {
 	f := g.join(base, key, run)
 	select {
 	case <-f.done:
@@ -43,7 +45,7 @@ func (g *flights[K, V]) do(ctx, base context.Context, key K, run func(context.Co
 	}
 }
 
-func (g *flights[K, V]) join(base context.Context, key K, run func(context.Context) (V, error)) *flight[V] {
+func (g *Group[K, V]) join(base context.Context, key K, run func(context.Context) (V, error)) *flight[V] {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.running == nil {
@@ -53,7 +55,7 @@ func (g *flights[K, V]) join(base context.Context, key K, run func(context.Conte
 	if f == nil {
 		f = &flight[V]{done: make(chan struct{}), run: run}
 		f.ctx, f.cancel = context.WithCancel(base)
-		if g.detached {
+		if g.Detached {
 			f.waiters++ // which never leaves
 		}
 		if g.running[key] == nil {
@@ -66,7 +68,7 @@ func (g *flights[K, V]) join(base context.Context, key K, run func(context.Conte
 	return f
 }
 
-func (g *flights[K, V]) leave(key K, f *flight[V]) {
+func (g *Group[K, V]) leave(key K, f *flight[V]) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if f.waiters--; f.waiters == 0 {
@@ -78,11 +80,11 @@ func (g *flights[K, V]) leave(key K, f *flight[V]) {
 }
 
 // begin starts a flight; the caller holds the lock.
-func (g *flights[K, V]) begin(key K, f *flight[V]) {
+func (g *Group[K, V]) begin(key K, f *flight[V]) {
 	g.running[key] = f
-	g.work.Add(1)
+	g.Work.Add(1)
 	go func() {
-		defer g.work.Done()
+		defer g.Work.Done()
 		f.value, f.err = guarded(f.ctx, f.run)
 		f.cancel()
 		close(f.done)

@@ -1,4 +1,4 @@
-package referrers
+package flight
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 // that runs share the next.
 func TestFlightsShare(t *testing.T) {
 	t.Parallel()
-	var g flights[string, int]
+	var g Group[string, int]
 	var began atomic.Int64
 	first := make(chan struct{})
 	running := make(chan struct{})
@@ -29,7 +29,7 @@ func TestFlightsShare(t *testing.T) {
 	var done sync.WaitGroup
 	ask := func(want int) {
 		done.Go(func() {
-			if got, err := g.do(t.Context(), t.Context(), "key", run); got != want || err != nil {
+			if got, err := g.Do(t.Context(), t.Context(), "key", run); got != want || err != nil {
 				t.Errorf("got the result of run %d, %v; expected that of run %d", got, err, want)
 			}
 		})
@@ -45,7 +45,7 @@ func TestFlightsShare(t *testing.T) {
 		defer g.mu.Unlock()
 		return g.waiting["key"] != nil && g.waiting["key"].waiters == later
 	})
-	if got, err := g.do(t.Context(), t.Context(), "other key", func(context.Context) (int, error) { return 7, nil }); got != 7 || err != nil {
+	if got, err := g.Do(t.Context(), t.Context(), "other key", func(context.Context) (int, error) { return 7, nil }); got != 7 || err != nil {
 		t.Errorf("another key waits: %d %v", got, err)
 	}
 	close(first)
@@ -59,7 +59,7 @@ func TestFlightsShare(t *testing.T) {
 // The work is cancelled when the last who waits for it has gone, and not before.
 func TestFlightsCancel(t *testing.T) {
 	t.Parallel()
-	var g flights[string, int]
+	var g Group[string, int]
 	running, ended := make(chan struct{}), make(chan error, 1)
 	run := func(ctx context.Context) (int, error) {
 		close(running)
@@ -70,7 +70,7 @@ func TestFlightsCancel(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	one := make(chan error)
 	go func() {
-		_, err := g.do(ctx, t.Context(), "key", run)
+		_, err := g.Do(ctx, t.Context(), "key", run)
 		one <- err
 	}()
 	<-running
@@ -79,7 +79,7 @@ func TestFlightsCancel(t *testing.T) {
 	nextCtx, cancelNext := context.WithCancel(t.Context())
 	two := make(chan error)
 	go func() {
-		_, err := g.do(nextCtx, t.Context(), "key", func(context.Context) (int, error) {
+		_, err := g.Do(nextCtx, t.Context(), "key", func(context.Context) (int, error) {
 			t.Error("a flight began that nobody waits for")
 			return 0, nil
 		})
@@ -112,11 +112,11 @@ func TestFlightsCancel(t *testing.T) {
 // One of two who wait may go; the other gets the result.
 func TestFlightsLeave(t *testing.T) {
 	t.Parallel()
-	var g flights[string, int]
+	var g Group[string, int]
 	release, running := make(chan struct{}), make(chan struct{})
 	first := make(chan error)
 	go func() {
-		_, err := g.do(t.Context(), t.Context(), "key", func(context.Context) (int, error) {
+		_, err := g.Do(t.Context(), t.Context(), "key", func(context.Context) (int, error) {
 			close(running)
 			<-release
 			return 1, nil
@@ -129,11 +129,11 @@ func TestFlightsLeave(t *testing.T) {
 	left := make(chan struct{})
 	second := func(ctx context.Context) (int, error) { return 2, ctx.Err() }
 	go func() {
-		_, _ = g.do(leaving, t.Context(), "key", second)
+		_, _ = g.Do(leaving, t.Context(), "key", second)
 		close(left)
 	}()
 	go func() {
-		n, _ := g.do(t.Context(), t.Context(), "key", second)
+		n, _ := g.Do(t.Context(), t.Context(), "key", second)
 		results <- n
 	}()
 	waitFor(t, func() bool {
@@ -156,13 +156,13 @@ func TestFlightsLeave(t *testing.T) {
 // Detached work goes on when nobody waits for it, until its base ends.
 func TestFlightsDetached(t *testing.T) {
 	t.Parallel()
-	g := flights[string, int]{detached: true}
+	g := Group[string, int]{Detached: true}
 	base, end := context.WithCancel(t.Context())
 	running, ended := make(chan struct{}), make(chan struct{})
 	ctx, cancel := context.WithCancel(t.Context())
 	left := make(chan struct{})
 	go func() {
-		_, _ = g.do(ctx, base, "key", func(ctx context.Context) (int, error) {
+		_, _ = g.Do(ctx, base, "key", func(ctx context.Context) (int, error) {
 			close(running)
 			<-ctx.Done()
 			close(ended)
@@ -180,26 +180,26 @@ func TestFlightsDetached(t *testing.T) {
 	}
 	end()
 	<-ended
-	g.work.Wait()
+	g.Work.Wait()
 }
 
 // A panic is an error for all who wait, and no more.
 func TestFlightsPanic(t *testing.T) {
 	t.Parallel()
-	var g flights[string, int]
-	_, err := g.do(t.Context(), t.Context(), "key", func(context.Context) (int, error) { panic("oops") })
+	var g Group[string, int]
+	_, err := g.Do(t.Context(), t.Context(), "key", func(context.Context) (int, error) { panic("oops") })
 	if err == nil || !strings.HasPrefix(err.Error(), "panic: oops\n") {
 		t.Errorf("the error is %v", err)
 	}
-	if n, err := g.do(t.Context(), t.Context(), "key", func(context.Context) (int, error) { return 3, nil }); n != 3 || err != nil {
+	if n, err := g.Do(t.Context(), t.Context(), "key", func(context.Context) (int, error) { return 3, nil }); n != 3 || err != nil {
 		t.Errorf("after a panic: %d %v", n, err)
 	}
 	expectIdle(t, &g)
 }
 
-func expectIdle(t *testing.T, g *flights[string, int]) {
+func expectIdle(t *testing.T, g *Group[string, int]) {
 	t.Helper()
-	g.work.Wait()
+	g.Work.Wait()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(g.running)+len(g.waiting) > 0 {
