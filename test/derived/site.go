@@ -12,12 +12,8 @@ import (
 	"time"
 
 	"github.com/distribution/distribution/v3/configuration"
-	_ "github.com/distribution/distribution/v3/registry/storage/driver/azure" // the drivers that the tests run on
 	"github.com/distribution/distribution/v3/registry/storage/driver/factory"
-	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem" // for the factory
-	_ "github.com/distribution/distribution/v3/registry/storage/driver/gcs"
 	"github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
-	_ "github.com/distribution/distribution/v3/registry/storage/driver/s3-aws" // for the factory
 
 	"github.com/oras-distribution/registry/internal/gc"
 	"github.com/oras-distribution/registry/internal/referrers"
@@ -33,7 +29,7 @@ const smallCache = 64 << 10
 type Site interface {
 	// start starts a registry of ours, for the first time or again.
 	start(number int, s settings) *harness.Client
-	// stop shuts it down in an orderly way, kill at once.
+	// stop ends it in the orderly way, kill at once.
 	stop(number int) error
 	kill(number int)
 	// stock starts a stock registry, end ends it.
@@ -252,7 +248,8 @@ func (i *instances) repair(ctx context.Context, repositories []string) error {
 	})
 }
 
-// each calls a function for each repository, with a new index, like the commands.
+// each does with an index of its own, as the commands have, something for each
+// repository.
 func (i *instances) each(ctx context.Context, repositories []string, do func(x *referrers.Index, name string) error) error {
 	x := referrers.New(i.driver, referrers.Options{Types: harness.ManifestTypes()})
 	var errs []error
@@ -263,7 +260,7 @@ func (i *instances) each(ctx context.Context, repositories []string, do func(x *
 }
 
 func (i *instances) collect(ctx context.Context, untagged bool) error {
-	_, err := gc.Collect(ctx, i.driver, gc.Options{Reach: harness.ManifestTypes().Reach, Untagged: untagged})
+	_, err := gc.Collect(ctx, i.driver, gc.Options{Untagged: untagged, Reach: harness.ManifestTypes().Reach})
 	return err
 }
 
