@@ -24,7 +24,7 @@ MODULES := test/clients
 E2E := $(shell grep -rl --include='*_test.go' '^//go:build e2e' test | xargs -r -n1 dirname | sort -u | sed 's,^,./,')
 
 # The packages that e2e tests with the race detector, and those that take too long for that.
-RACE := ./extensions/... ./registry/... ./internal/... ./test/internal/harness ./test/access ./test/blackbox ./test/crash ./test/replicas ./test/upgrade
+RACE := ./extensions/... ./registry/... ./internal/... ./test/internal/harness ./test/access ./test/blackbox ./test/crash ./test/index ./test/replicas ./test/upgrade
 RACE_LONG := ./test/conformance ./test/faults ./test/hostile
 
 # The linters, pinned in tools/go.mod. $(1) is the path to the project's folder.

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/distribution/distribution/v3/configuration"
+	"go.yaml.in/yaml/v3"
 )
 
 // embedded is used when no other configuration is given.
@@ -58,16 +59,25 @@ func Load(args []string) (*Config, error) {
 	return config, nil
 }
 
-// document is a configuration file as a whole.
+// document is a configuration file as a whole. Its form lets the environment
+// override the keys of each extension.
 type document struct {
 	configuration.Configuration `yaml:",inline"`
 
-	Extensions any `yaml:"extensions,omitempty"`
+	Extensions map[string]configuration.Parameters `yaml:"extensions,omitempty"`
 }
 
 // Parse reads a configuration file and the REGISTRY_* variables of the
 // environment, with distribution's parser.
 func Parse(file []byte) (config *Config, err error) {
+	var form struct {
+		Extensions any `yaml:"extensions"`
+	}
+	if yaml.Unmarshal(file, &form) == nil {
+		if err := checkForm(form.Extensions); err != nil {
+			return nil, err
+		}
+	}
 	defer Recovered(&err) // the parser panics over some mistakes
 	parser := configuration.NewParser("registry", []configuration.VersionedParseInfo{{
 		Version:        configuration.CurrentVersion,
@@ -78,7 +88,28 @@ func Parse(file []byte) (config *Config, err error) {
 	if err := parser.Parse(bytes.Clone(file), &whole); err != nil {
 		return nil, err
 	}
-	return &Config{Stock: &whole.Configuration, Extensions: whole.Extensions}, nil
+	extensions := map[string]any{}
+	for name, section := range whole.Extensions {
+		extensions[name] = map[string]any(section)
+	}
+	return &Config{Stock: &whole.Configuration, Extensions: extensions}, nil
+}
+
+// checkForm says in plain words what the parser would say in its own.
+func checkForm(value any) error {
+	if value == nil {
+		return nil
+	}
+	sections, ok := value.(map[string]any)
+	if !ok {
+		return fmt.Errorf("extensions: must be a mapping, not %T", value)
+	}
+	for name, section := range sections {
+		if _, ok := section.(map[string]any); !ok && section != nil {
+			return fmt.Errorf("extensions.%s: must be a mapping, not %T", name, section)
+		}
+	}
+	return nil
 }
 
 // maxEntries is distribution's default for lists of repositories and tags.

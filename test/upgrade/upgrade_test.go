@@ -183,7 +183,8 @@ func TestKilled(t *testing.T) {
 			if len(driver.Hit()) == 0 {
 				break
 			}
-			if resp.Status/100 != 5 {
+			whole := resp.Status == http.StatusOK && len(harness.OCI.Entries(resp)) == len(o.attached)
+			if resp.Status/100 != 5 && !whole { // what is derived need not be written
 				t.Errorf("killed at operation %d: %s", points+1, resp)
 			}
 			points++
