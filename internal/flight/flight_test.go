@@ -183,6 +183,48 @@ func TestFlightsDetached(t *testing.T) {
 	g.Work.Wait()
 }
 
+// Where those who wait leave at the moment their flight begins, the next one begins all
+// the same.
+func TestFlightsLeaveAtTheirTurn(t *testing.T) {
+	t.Parallel()
+	var g Group[string, int]
+	for range 200 {
+		release, running := make(chan struct{}), make(chan struct{})
+		var done sync.WaitGroup
+		done.Go(func() {
+			_, _ = g.Do(t.Context(), t.Context(), "key", func(context.Context) (int, error) {
+				close(running)
+				<-release
+				return 1, nil
+			})
+		})
+		<-running
+		leaving, cancel := context.WithCancel(t.Context())
+		for range 3 {
+			done.Go(func() {
+				_, _ = g.Do(leaving, t.Context(), "key", func(ctx context.Context) (int, error) { return 2, ctx.Err() })
+			})
+		}
+		runtime.Gosched()
+		done.Go(func() { close(release) })
+		done.Go(cancel)
+		if n, err := g.Do(t.Context(), t.Context(), "key", func(ctx context.Context) (int, error) { return 3, ctx.Err() }); err != nil || n < 2 {
+			t.Fatalf("who stayed got %d, %v", n, err)
+		}
+		done.Wait()
+		expectIdle(t, &g)
+	}
+}
+
+// Who is alone does the work without a goroutine, a channel or a context.
+func TestFlightsAlone(t *testing.T) {
+	var g Group[string, int]
+	run := func(context.Context) (int, error) { return 1, nil }
+	if n := testing.AllocsPerRun(100, func() { _, _ = g.Do(t.Context(), t.Context(), "key", run) }); n > 0 {
+		t.Errorf("work that nobody shares costs %v allocations", n)
+	}
+}
+
 // A panic is an error for all who wait, and no more.
 func TestFlightsPanic(t *testing.T) {
 	t.Parallel()

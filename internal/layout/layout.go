@@ -4,6 +4,8 @@
 // Below the root of a storage driver:
 //
 //	/docker/registry/v2
+//	├── _gc                                                  ours: see Collection
+//	│   └── records/<extension>/<key>/<time>-<random>         ours: what is recorded about all repositories
 //	├── blobs/<alg>/<first two hex digits>/<hex>/data        distribution's: the bytes of blobs and manifests
 //	└── repositories/<name>
 //	    ├── _layers/<alg>/<hex>/link                         distribution's: the blob is in the repository
@@ -15,10 +17,18 @@
 //	    └── _refs
 //	        ├── subjects/<alg>/<subject>/<alg>
 //	        │   ├── <referrer>/link                              ours, the truth: the referrer refers to the subject
+//	        │   ├── other-algorithms                             ours, below sha256 only: there are links of other algorithms
 //	        │   └── restoring-<name>                             ours: a link may be there without its revision for a moment
+//	        ├── records/<extension>/<key>/<time>-<random>        ours: what an extension has found out about the repository
+//	        ├── released                                         ours, while retention removes manifests: which they are
 //	        └── derived                                          ours, can be lost, old or wrong at any moment
 //	            ├── subjects/<alg>/<subject>                     what is listed of a subject's referrers
 //	            └── manifests                                    which manifests have been read, and their subjects
+//
+// Every manifest is stored by the digest that it was pushed by: the same bytes pushed
+// by two digests are two blobs and two revisions. A blob is stored by its canonical
+// digest alone, and a layer link of another algorithm is an alias: it contains the
+// canonical digest.
 //
 // The index stands beside _manifests and never inside it, because distribution
 // takes every file named link below _manifests/revisions for a manifest.
@@ -33,6 +43,26 @@ import (
 
 	"github.com/opencontainers/go-digest"
 )
+
+// Algorithms are the digest algorithms by which manifests are stored. The first is
+// the canonical one.
+func Algorithms() []digest.Algorithm { return []digest.Algorithm{digest.Canonical, digest.SHA512} }
+
+// ManifestDigest is the digest that hex digits stand for in the name of a manifest's
+// folder.
+func ManifestDigest(hex string) (digest.Digest, bool) {
+	for _, c := range []byte(hex) {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return "", false
+		}
+	}
+	for _, algorithm := range Algorithms() {
+		if len(hex) == 2*algorithm.Size() {
+			return digest.NewDigestFromEncoded(algorithm, hex), true
+		}
+	}
+	return "", false
+}
 
 // Root is distribution's root below that of the storage driver.
 const Root = "/docker/registry/v2"
@@ -63,6 +93,9 @@ func Layers(name string) string { return Repository(name) + "/_layers" }
 
 // Layer is the folder of a blob's link in a repository.
 func Layer(name string, d digest.Digest) string { return under(Layers(name), d) }
+
+// Upload is the folder of an upload that has not been committed.
+func Upload(name, id string) string { return Repository(name) + "/_uploads/" + id }
 
 // LayerLink is the file that puts a blob into a repository.
 func LayerLink(name string, d digest.Digest) string { return Layer(name, d) + "/" + LinkName }
@@ -121,6 +154,20 @@ func ReferrerLink(name string, subject, referrer digest.Digest) string {
 	return Referrer(name, subject, referrer) + "/" + LinkName
 }
 
+// OtherAlgorithms is the name of OtherReferrers.
+const OtherAlgorithms = "other-algorithms"
+
+// IsOtherAlgorithms reports whether a name is OtherAlgorithms, or that of a file that the
+// filesystem driver was going to give this name when it was interrupted.
+func IsOtherAlgorithms(name string) bool { return strings.HasPrefix(name, OtherAlgorithms) }
+
+// OtherReferrers is a file that stands among the links of the canonical algorithm, so
+// that those of other algorithms are found without listing more than one folder for
+// every subject that has none. It is written before the first of them.
+func OtherReferrers(name string, subject digest.Digest) string {
+	return Referrers(name, subject, digest.Canonical) + "/" + OtherAlgorithms
+}
+
 // RestoringPrefix is the prefix of the names of Restoring.
 const RestoringPrefix = "restoring-"
 
@@ -128,6 +175,20 @@ const RestoringPrefix = "restoring-"
 // restored: see referrers.Index. It sorts behind all of them.
 func Restoring(name string, subject digest.Digest, by string) string {
 	return Referrers(name, subject, digest.Canonical) + "/" + RestoringPrefix + by
+}
+
+// Released is the file with the digests, one in a line, of the manifests that retention
+// is removing. If that is interrupted, the next run cannot tell them from manifests that
+// never had a tag.
+func Released(name string) string { return Refs(name) + "/released" }
+
+// Records is the folder of what an extension has found out about the repository, or about
+// all of them if the name is empty.
+func Records(name, extension string) string {
+	if name == "" {
+		return Collection + "/records/" + extension
+	}
+	return Refs(name) + "/records/" + extension
 }
 
 // Derived is the folder of all that can be made again from the rest.

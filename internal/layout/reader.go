@@ -6,23 +6,74 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"path"
 
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
 )
 
 // What is wrong with a manifest that cannot be read.
 var (
-	ErrNoContent = errors.New("the manifest's bytes are not in the storage")
-	ErrCorrupt   = errors.New("the manifest's bytes do not have its digest")
+	ErrNoContent = errors.New("its bytes are not in the storage")
+	ErrCorrupt   = errors.New("its bytes do not have its digest")
 )
 
 // IsBroken reports whether an error is about the manifest, and not about the
 // storage that it was read from.
 func IsBroken(err error) bool { return errors.Is(err, ErrNoContent) || errors.Is(err, ErrCorrupt) }
 
-// IsNotFound reports whether a storage driver says that a path is not there.
-func IsNotFound(err error) bool { return errors.As(err, new(storagedriver.PathNotFoundError)) }
+// IsNotFound reports whether a storage driver says that a path is not there. On
+// filesystems, a folder may go while it is listed.
+func IsNotFound(err error) bool {
+	var other storagedriver.Error
+	return errors.As(err, new(storagedriver.PathNotFoundError)) || errors.As(err, &other) && errors.Is(other.Detail, fs.ErrNotExist)
+}
+
+// Remove deletes a file or folder that may be gone already. Not every driver says in the
+// same way that something is not there, so the storage is asked.
+func Remove(ctx context.Context, driver storagedriver.StorageDriver, path string) error {
+	err := driver.Delete(ctx, path)
+	if err == nil || IsNotFound(err) {
+		return nil
+	}
+	if _, statErr := driver.Stat(ctx, path); IsNotFound(statErr) {
+		return nil
+	}
+	return err
+}
+
+// IsInterference reports whether an operation of a driver failed because another process
+// made or removed a file in the same folder meanwhile. Object stores whose objects are files
+// answer 409 then.
+func IsInterference(err error) bool {
+	var other storagedriver.Error
+	if errors.As(err, &other) {
+		err = other.Detail
+	}
+	var answer interface{ StatusCode() int }
+	return errors.As(err, new(storagedriver.PathNotFoundError)) ||
+		errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) || // a folder that is not empty
+		errors.As(err, &answer) && answer.StatusCode() == 409
+}
+
+// interferences is how often something is tried that another registry got in the way of:
+// filesystems make a file and its folder in two steps, and remove them in two. Each time,
+// the other has come one step further.
+const interferences = 100
+
+// Undisturbed does something, and does it again when another registry on the same tree got
+// in the way of it.
+func Undisturbed(ctx context.Context, do func() error) error {
+	var err error
+	for range interferences {
+		if err = do(); err == nil || ctx.Err() != nil || !IsInterference(err) {
+			return err
+		}
+	}
+	return err
+}
 
 // MaxManifest is the largest manifest that distribution accepts, in bytes.
 const MaxManifest = 4 << 20
@@ -124,7 +175,51 @@ func (r *Reader) Holds(ctx context.Context, link string, d digest.Digest) (bool,
 	return info.Size() == int64(len(d)), nil
 }
 
+// Names returns a function that returns the names in a folder, in one storage operation.
+func Names(driver storagedriver.StorageDriver) func(ctx context.Context, folder string) ([]string, error) {
+	return func(ctx context.Context, folder string) ([]string, error) {
+		names, err := driver.List(ctx, folder)
+		for i := range names {
+			names[i] = path.Base(names[i])
+		}
+		return names, err
+	}
+}
+
+// ListRevisions lists the manifests of a repository with a function that returns the names
+// in a folder. On filesystems, some may be folders that a delete has left empty. It costs
+// one storage operation for each of Algorithms.
+func ListRevisions(ctx context.Context, names func(context.Context, string) ([]string, error), name string) ([]digest.Digest, error) {
+	algorithms := Algorithms()
+	lists := make([][]string, len(algorithms))
+	group, groupCtx := errgroup.WithContext(ctx)
+	for i, algorithm := range algorithms {
+		group.Go(func() (err error) {
+			lists[i], err = names(groupCtx, Revisions(name)+"/"+algorithm.String())
+			if err != nil && !IsNotFound(err) {
+				return fmt.Errorf("listing the manifests of %s: %w", name, err)
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	found := make([]digest.Digest, 0, len(lists[0]))
+	for i, list := range lists {
+		for _, hex := range list {
+			if d, ok := ManifestDigest(hex); ok && d.Algorithm() == algorithms[i] {
+				found = append(found, d)
+			}
+		}
+	}
+	return found, nil
+}
+
 func acquire(ctx context.Context, slots chan struct{}) (release func(), err error) {
+	if err := ctx.Err(); err != nil { // and not only if there happens to be no slot
+		return nil, err
+	}
 	select {
 	case slots <- struct{}{}:
 		return func() { <-slots }, nil

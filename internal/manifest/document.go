@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/opencontainers/go-digest"
@@ -99,8 +101,8 @@ func cut(text []byte, delimiter byte) (value, rest []byte) {
 // all is every value of every member.
 func (d *document) all() iter.Seq2[string, []json.RawMessage] {
 	return func(yield func(string, []json.RawMessage) bool) {
-		for name, last := range d.members {
-			if !yield(name, append(d.earlier[name], last)) {
+		for _, name := range slices.Sorted(maps.Keys(d.members)) { // the same order each time
+			if !yield(name, append(d.earlier[name], d.members[name])) {
 				return
 			}
 		}

@@ -114,6 +114,7 @@ func ParseSubject(content []byte) (*v1.Descriptor, Problems) {
 		problems.Add("subject", "stands more than once")
 	}
 	subject := doc.descriptor("subject", &problems)
+	doc.text("artifactType", &problems) // clients fail on a manifest that they find where it is none
 	return subject, problems
 }
 
@@ -126,6 +127,16 @@ func (m *Manifest) Created(annotations ...string) time.Time {
 		}
 	}
 	return time.Time{}
+}
+
+// Dated reads by what referrers are told apart in time: their artifactType, and when they
+// say that they were created, as the OCI API orders them; the zero time if they do not.
+func (t *Types) Dated(content []byte) (artifactType string, created time.Time, err error) {
+	m, err := t.Describe(content)
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	return m.ArtifactType, m.Created(AnnotationOCICreated, t.CreatedAnnotation(m.MediaType)), nil
 }
 
 // typeOf is the type that a document says it has, or is seen to have.

@@ -32,6 +32,9 @@ type Type struct {
 	ArtifactTypeRequired bool
 	// SubjectMustExist refuses a manifest whose subject is not in the repository.
 	SubjectMustExist bool
+	// Convertible makes `registry referrers convert` convert manifests of the type to
+	// OCI image manifests, for clients that do not know the type.
+	Convertible bool
 
 	withoutSubject bool // a member of that name means nothing
 	typedByConfig  bool // the media type of the config stands for a missing artifactType
@@ -124,11 +127,7 @@ func (t Type) Parse(content []byte) (*Manifest, Problems) {
 		return nil, Problems{{Reason: err.Error()}}
 	}
 	m, problems := doc.manifest(t)
-	for _, name := range append([]string{"mediaType", "artifactType", "subject", "annotations"}, t.members()...) {
-		if doc.repeated[name] {
-			problems.Add(name, "stands more than once")
-		}
-	}
+	t.checkRepeated(doc, &problems)
 	t.checkMediaType(doc, &problems)
 	switch {
 	case m.ArtifactType == "" && !doc.has("artifactType"):
@@ -146,6 +145,15 @@ func (t Type) Parse(content []byte) (*Manifest, Problems) {
 		}
 	}
 	return m, problems
+}
+
+// checkRepeated checks that no member that means something stands more than once.
+func (t Type) checkRepeated(doc *document, problems *Problems) {
+	for _, name := range append([]string{"mediaType", "artifactType", "subject", "annotations"}, t.members()...) {
+		if doc.repeated[name] {
+			problems.Add(name, "stands more than once")
+		}
+	}
 }
 
 // checkMediaType checks that a document is of no other type than Content-Type

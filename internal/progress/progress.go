@@ -131,7 +131,8 @@ func (r *Reporter) state() (line string, done, total int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	parts := make([]string, 0, len(r.names))
-	for _, name := range r.names {
+	for _, counter := range r.names {
+		name := counter
 		count := fmt.Sprint(r.counts[name])
 		switch {
 		case name == "bytes":
@@ -140,8 +141,27 @@ func (r *Reporter) state() (line string, done, total int64) {
 		case r.expected[name] > r.counts[name]:
 			count += fmt.Sprint("/", r.expected[name])
 		}
+		if r.counts[name] == 1 && count == "1" {
+			name = singular(name)
+		}
 		parts = append(parts, count+" "+name)
-		done, total = done+min(r.counts[name], r.expected[name]), total+r.expected[name]
+		done, total = done+min(r.counts[counter], r.expected[counter]), total+r.expected[counter]
 	}
 	return strings.TrimSuffix(r.what+": "+strings.Join(parts, ", "), ": "), done, total
+}
+
+// Count is a number of things, which are named in the plural: "1 repository", "2 manifests".
+func Count[N int | int64](n N, things string) string {
+	if n == 1 {
+		things = singular(things)
+	}
+	return fmt.Sprint(n, " ", things)
+}
+
+// singular is the singular of a regular plural.
+func singular(things string) string {
+	if stem, ok := strings.CutSuffix(things, "ies"); ok {
+		return stem + "y"
+	}
+	return strings.TrimSuffix(things, "s")
 }
