@@ -237,19 +237,25 @@ func ordered(position func(time.Time) extensions.Position) string {
 		Position: func(r *extensions.Referrer) extensions.Position { return position(r.OCICreated) },
 		Append:   func(body []byte, r *extensions.Referrer) []byte { return append(body, r.OCICreated.Format("2006")...) },
 	}
-	url, stop := serve(&example{routes: func(services extensions.Services) []extensions.Route {
-		return []extensions.Route{{
-			Name: "years", Path: "/years/{name}/{reference}",
-			Serve: func(w http.ResponseWriter, r *http.Request, target extensions.Target) error {
-				return listing.Serve(w, r, services.Referrers, target.Repository.Name(), target.Reference)
-			},
-		}}
-	}})
-	defer stop()
-	for _, year := range []string{"2024", "2023", "2025"} {
-		push(url, index, indexOf("example/note", year+"-01-01T00:00:00Z"))
+	answer := httptest.NewRecorder()
+	request := httptest.NewRequest(http.MethodGet, "/years/app/"+subject, nil)
+	if err := listing.Serve(answer, request, years{2024, 2023, 2025}, "app", subject); err != nil {
+		return err.Error()
 	}
-	return strings.ReplaceAll(send(http.MethodGet, url+"/years/app/"+subject, "", "").body, ",", " ")
+	return strings.ReplaceAll(answer.Body.String(), ",", " ")
+}
+
+// years is a Lister that knows a referrer of each year.
+type years []int
+
+func (y years) Referrers(context.Context, string, digest.Digest) (*extensions.ReferrerSet, error) {
+	set := new(extensions.ReferrerSet)
+	for _, year := range y {
+		set.Referrers = append(set.Referrers, &extensions.Referrer{
+			Digest: digest.FromString(fmt.Sprint(year)), OCICreated: time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC),
+		})
+	}
+	return set, nil
 }
 
 const index = "application/vnd.oci.image.index.v1+json"

@@ -6,6 +6,7 @@
 package extensions
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/opencontainers/go-digest"
@@ -25,6 +26,13 @@ type Configurer interface {
 	// Configure reads the extension's section, which is empty where there is none. It
 	// is called once, before everything else.
 	Configure(section Section) error
+}
+
+// Optional is implemented by extensions that are not to be enabled everywhere.
+type Optional interface {
+	// EnabledByDefault is the extension's key `enabled` where the configuration has none. It
+	// is true for extensions that do not implement this.
+	EnabledByDefault() bool
 }
 
 // ManifestTyper is implemented by extensions that bring manifest types. Manifests
@@ -56,6 +64,20 @@ type Wrapper interface {
 	// distribution's routes before it is authorized, so it must tell nothing that
 	// next has not answered.
 	Wrap(next http.Handler) http.Handler
+}
+
+// Summarizer is implemented by extensions for which `registry status` shows a line.
+type Summarizer interface {
+	// Summary is what the configuration has the extension do, without secrets. Empty
+	// shows no line.
+	Summary() string
+}
+
+// Closer is implemented by extensions that work in the background.
+type Closer interface {
+	// Close ends the work, and waits for it until ctx ends. It is called when the
+	// registry shuts down.
+	Close(ctx context.Context) error
 }
 
 // Describer is implemented by extensions that the OCI extension discovery lists.

@@ -6,19 +6,12 @@ import (
 	"github.com/distribution/reference"
 )
 
-// Services is what the registry lends to routes.
-type Services struct {
-	// Referrers answers who refers to a subject.
-	Referrers Lister
-	// Descriptions are what all extensions say of themselves.
-	Descriptions []Description
-}
-
 // Route is a route of an extension. The registry gives it what distribution
 // gives its own: http.prefix, access log, panic recovery, health gating,
 // http.headers, metrics, authorization, and the refusal of other methods.
 type Route struct {
-	// Name stands in the names of the route's metrics: lower case, with underscores.
+	// Name stands in the names of the route's metrics: lower case, with underscores. No
+	// other route has it.
 	Name string
 	// Path is a template: literal text with {name} for the repository and, after
 	// it, at most one {reference}, which is a single segment.
@@ -28,12 +21,12 @@ type Route struct {
 	Methods []string
 	// Access is what the client must be allowed to do.
 	Access Access
-	// Serve answers. An error that it returns is written by the caller, so it must
+	// Serve answers, unless Forward is set. An error that it returns is written by the caller, so it must
 	// not have written anything then. It is one of distribution's errcode or a
 	// StatusError; any other is answered with 500.
 	Serve func(w http.ResponseWriter, r *http.Request, target Target) error
-	// Forward, where Serve is nil, is the template of the route of distribution's
-	// that answers instead, with all that it does itself.
+	// Forward is the template of the route of distribution's that answers instead of
+	// Serve, with all that it does itself. The path then has a {name}.
 	Forward string
 }
 
@@ -41,13 +34,14 @@ type Route struct {
 // auth backends.
 type Access string
 
-// The kinds of access. All but AccessCatalog are to the repository in the path; a
-// route without one asks for no more than credentials.
+// The kinds of access. Those to pull, push and delete are to the repository in the
+// path; a route without one asks for no more than credentials.
 const (
 	AccessPull    Access = "" // the default
 	AccessPush    Access = "push"
 	AccessDelete  Access = "delete"
 	AccessCatalog Access = "catalog"
+	AccessAnyone  Access = "anyone" // no credentials: for what tells nothing about the content
 )
 
 // Target is what a request path names.

@@ -26,6 +26,10 @@ type Lister = listing.Lister
 // Referrer is what a listing says of one manifest.
 type Referrer = referrers.Referrer
 
+// ReferrerSet is what a Lister answers. In a test of an extension, a Lister of its own
+// may answer one that has nothing but Referrers.
+type ReferrerSet = referrers.Set
+
 // Listing is how an API shows the referrers of a subject: its Serve answers a
 // request with filters, pages, links to the next page and entity tags.
 type Listing = listing.View

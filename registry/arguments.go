@@ -3,22 +3,26 @@ package registry
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/oras-distribution/registry/internal/config"
+	"github.com/oras-distribution/registry/internal/retention"
 )
 
 // arguments checks the arguments of a command, given by their names; those in brackets
-// are optional. The error names a missing or unexpected argument.
+// are optional, and a last one that ends with "…]" may be repeated. The error names a
+// missing or unexpected argument.
 func arguments(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if len(args) > len(names) {
+		repeated := len(names) > 0 && strings.HasSuffix(names[len(names)-1], "…]")
+		if len(args) > len(names) && !repeated {
 			return fmt.Errorf("%s: unexpected argument %q; usage: %s", cmd.CommandPath(), args[len(names)], cmd.UseLine())
 		}
-		for _, name := range names[len(args):] {
+		for _, name := range names[min(len(args), len(names)):] {
 			if !strings.HasPrefix(name, "[") {
 				return fmt.Errorf("%s: %s is missing; usage: %s", cmd.CommandPath(), name, cmd.UseLine())
 			}
@@ -43,13 +47,13 @@ func subcommandRequired(cmd *cobra.Command, args []string) error {
 	return errors.New(message)
 }
 
-// loadNamed loads the configuration that an argument or the environment names.
-func loadNamed(command string, args []string) (*Config, error) {
-	loaded, err := config.Load(args)
-	if err == nil && loaded.Embedded {
-		return nil, fmt.Errorf("%s: CONFIG is missing: name a configuration file, as argument or in %s", command, config.PathVariable)
+// requireConfig refuses a command line that names no configuration, where the environment
+// names none either.
+func requireConfig(command string, args []string) error {
+	if len(args) == 0 && os.Getenv(config.PathVariable) == "" {
+		return fmt.Errorf("%s: CONFIG is missing: name a configuration file, as argument or in %s", command, config.PathVariable)
 	}
-	return loaded, err
+	return nil
 }
 
 // age is a flag for a duration, which may be in days or weeks: 36h, 1d, 2w.
@@ -57,18 +61,9 @@ type age time.Duration
 
 // Set implements pflag.Value.
 func (a *age) Set(text string) error {
-	for unit, hours := range map[string]int{"d": 24, "w": 7 * 24} {
-		var n int
-		if number, ok := strings.CutSuffix(text, unit); ok {
-			if _, err := fmt.Sscanf(number+"!", "%d!", &n); err == nil {
-				*a = age(time.Duration(n*hours) * time.Hour)
-				return nil
-			}
-		}
-	}
-	d, err := time.ParseDuration(text)
+	d, err := retention.ParseAge(text)
 	if err != nil {
-		return fmt.Errorf("must be a duration such as 36h, 1d or 2w, not %q", text)
+		return err
 	}
 	*a = age(d)
 	return nil

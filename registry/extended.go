@@ -3,15 +3,19 @@ package registry
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"net/http"
 	"slices"
 	"time"
 
 	"github.com/opencontainers/go-digest"
 
 	"github.com/oras-distribution/registry/extensions"
+	"github.com/oras-distribution/registry/internal/collection"
 	"github.com/oras-distribution/registry/internal/config"
 	"github.com/oras-distribution/registry/internal/manifest"
 	"github.com/oras-distribution/registry/internal/referrers"
+	"github.com/oras-distribution/registry/internal/retention"
 )
 
 // extended is a list of extensions with their configuration applied.
@@ -21,10 +25,14 @@ type extended struct {
 	disabled map[string]string // media types of disabled extensions, with the key that disables them
 	markers  []extensions.Marker
 	index    referrers.Options
+	rules    *retention.Rules
+
+	collection collection.Settings
 }
 
-// extend configures each extension with its section, and reads the section of the
-// index, which they share. A key that nobody has read is an error.
+// extend configures each extension with its section, and reads the sections that are not
+// of an extension: of the index, which they share, and of retention. A key that nobody has
+// read is an error.
 func extend(config *config.Config, list []extensions.Extension) (*extended, error) {
 	root, err := extensions.NewSection("extensions", config.Extensions)
 	if err != nil {
@@ -32,14 +40,13 @@ func extend(config *config.Config, list []extensions.Extension) (*extended, erro
 	}
 	x := &extended{disabled: map[string]string{}}
 	var types []manifest.Type
+	var wrong error // all of it, so that it can be put right at once
 	for i, e := range list {
 		if err := checkName(e.Name(), list[:i]); err != nil {
 			return nil, err
 		}
 		enabled, err := configure(root, e)
-		if err != nil {
-			return nil, err
-		}
+		wrong = errors.Join(wrong, err)
 		if enabled {
 			x.enabled = append(x.enabled, e)
 		}
@@ -59,18 +66,50 @@ func extend(config *config.Config, list []extensions.Extension) (*extended, erro
 		}
 	}
 	x.types = manifest.NewTypes(types...)
-	if x.index, err = indexOptions(root, config); err != nil {
-		return nil, err
+	x.index, err = indexOptions(root)
+	rules, rulesErr := retentionRules(root)
+	x.rules = rules
+	wrong = errors.Join(wrong, err, rulesErr)
+	x.collection, err = collectionSettings(root)
+	if wrong = errors.Join(wrong, err, root.Decode(&struct{}{})); wrong != nil {
+		return nil, wrong
 	}
 	x.index.Types = x.types
 	x.index.Unlisted = func(mediaType string) bool { return x.disabled[mediaType] != "" }
-	return x, root.Decode(&struct{}{})
+	return x, nil
+}
+
+// inEffect is the section `extensions:` with the keys that everyone has, defaults
+// included.
+func (x *extended) inEffect(given any, list []extensions.Extension) map[string]any {
+	sections := map[string]any{}
+	section := func(name string, values map[string]any) {
+		found, _ := given.(map[string]any)
+		keys := map[string]any{}
+		if below, ok := found[name].(map[string]any); ok {
+			maps.Copy(keys, below)
+		}
+		maps.Copy(keys, values)
+		sections[name] = keys
+	}
+	for _, e := range list {
+		section(e.Name(), map[string]any{"enabled": slices.ContainsFunc(x.enabled, func(on extensions.Extension) bool { return on.Name() == e.Name() })})
+	}
+	section(indexSection, map[string]any{
+		"cachesize": x.index.CacheSize, "concurrency": x.index.Concurrency, "wait": x.index.Wait.String(),
+		"background": x.index.Background, "maxannotations": x.index.MaxAnnotations,
+	})
+	if found, ok := given.(map[string]any); ok && found[retention.Name] != nil {
+		section(retention.Name, nil)
+	}
+	section(collection.Name, collectionInEffect(x.collection))
+	return sections
 }
 
 // checkName refuses a name that cannot be the key of an extension's section.
 func checkName(name string, before []extensions.Extension) error {
 	taken := slices.ContainsFunc(before, func(e extensions.Extension) bool { return e.Name() == name })
-	if name == "" || name == indexSection || taken {
+	if name == "" || name == indexSection || name == collection.Name || name == retention.Name || taken {
 		return fmt.Errorf("an extension cannot have the name %q: it is empty or taken", name)
 	}
 	return nil
@@ -93,17 +132,16 @@ func configure(root extensions.Section, e extensions.Extension) (enabled bool, e
 	if err != nil {
 		return false, err
 	}
-	if enabled, err = section.Enabled(); err != nil {
-		return false, err
-	}
+	optional, ok := e.(extensions.Optional)
+	enabled, err = section.Enabled(!ok || optional.EnabledByDefault())
 	if configurer, ok := e.(extensions.Configurer); ok {
-		return enabled, configurer.Configure(section)
+		return enabled, errors.Join(err, configurer.Configure(section))
 	}
-	return enabled, section.Decode(&struct{}{})
+	return enabled, errors.Join(err, section.Decode(&struct{}{}))
 }
 
 // indexOptions reads the section of the index.
-func indexOptions(root extensions.Section, config *config.Config) (options referrers.Options, err error) {
+func indexOptions(root extensions.Section) (options referrers.Options, err error) {
 	section, err := root.Take(indexSection)
 	if err != nil {
 		return options, err
@@ -117,18 +155,26 @@ func indexOptions(root extensions.Section, config *config.Config) (options refer
 	}{
 		referrers.DefaultCacheSize, referrers.DefaultConcurrency, referrers.DefaultWait, true, referrers.DefaultMaxAnnotations,
 	}
-	if err := section.Decode(&keys); err != nil {
-		return options, err
-	}
-	for key, value := range map[string]int{
-		"cachesize": keys.CacheSize, "concurrency": keys.Concurrency, "maxannotations": keys.MaxAnnotations,
-	} {
-		err = errors.Join(err, atLeastOne(section, key, value))
-	}
+	decodeErr := section.Decode(&keys)
+	err = errors.Join(
+		decodeErr,
+		atLeastOne(section, "cachesize", keys.CacheSize),
+		atLeastOne(section, "concurrency", keys.Concurrency),
+		atLeastOne(section, "maxannotations", keys.MaxAnnotations),
+	)
 	return referrers.Options{
 		CacheSize: keys.CacheSize, Concurrency: keys.Concurrency, Wait: keys.Wait,
-		Background: keys.Background, MaxAnnotations: keys.MaxAnnotations, ReadOnly: config.ReadOnly(),
+		Background: keys.Background, MaxAnnotations: keys.MaxAnnotations,
 	}, err
+}
+
+// retentionRules reads the section of retention.
+func retentionRules(root extensions.Section) (*retention.Rules, error) {
+	section, err := root.Take(retention.Name)
+	if err != nil {
+		return nil, err
+	}
+	return retention.Read(section)
 }
 
 func atLeastOne(section extensions.Section, key string, value int) error {
@@ -160,17 +206,45 @@ func (x *extended) reach(content []byte) ([]manifest.Reached, digest.Digest, err
 	return references, subject, nil
 }
 
-// routes returns the routes of the enabled extensions.
-func (x *extended) routes(lister extensions.Lister) (routes []extensions.Route) {
-	services := extensions.Services{Referrers: lister, Descriptions: []extensions.Description{}}
+// descriptions are what the enabled extensions say of themselves.
+func (x *extended) descriptions() []extensions.Description {
+	all := []extensions.Description{}
 	for _, e := range x.enabled {
 		if d, ok := e.(extensions.Describer); ok {
-			services.Descriptions = append(services.Descriptions, d.Descriptions()...)
+			all = append(all, d.Descriptions()...)
 		}
 	}
+	return all
+}
+
+// decorate returns the content as the enabled extensions show it.
+func (x *extended) decorate(services func(extensions.Content, extensions.Extension) extensions.Services, content extensions.Content) (extensions.Content, error) {
+	for _, e := range x.enabled {
+		if d, ok := e.(extensions.Decorator); ok {
+			var err error
+			if content, err = d.Decorate(services(content, e)); err != nil {
+				return content, err
+			}
+		}
+	}
+	return content, nil
+}
+
+// rewrite puts the enabled extensions around every request. The first is the innermost.
+func (x *extended) rewrite(next http.Handler) http.Handler {
+	for _, e := range x.enabled {
+		if r, ok := e.(extensions.Rewriter); ok {
+			next = r.Rewrite(next)
+		}
+	}
+	return next
+}
+
+// routes returns the routes of the enabled extensions.
+func (x *extended) routes(services func(extensions.Extension) extensions.Services) (routes []extensions.Route) {
 	for _, e := range x.enabled {
 		if r, ok := e.(extensions.Router); ok {
-			routes = append(routes, r.Routes(services)...)
+			routes = append(routes, r.Routes(services(e))...)
 		}
 	}
 	return routes

@@ -254,7 +254,7 @@ func TestThirdPartyConfiguration(t *testing.T) {
 	for section, want := range map[string]string{
 		"scans: {order: random}": `extensions.scans.order: must be newest or oldest, not "random"`,
 		"scans: {sort: newest}":  "extensions.scans.sort: unknown key",
-		"scans: {order: [a]}":    "extensions.scans.order: must be text, not [a]",
+		"scans: {order: [a]}":    "extensions.scans.order: must be text, not a list",
 		"scan: {}":               "extensions.scan: unknown key",
 	} {
 		if err := newWith("storage: inmemory\nextensions: {" + section + "}"); err == nil || err.Error() != want {

@@ -2,6 +2,8 @@ package registry_test
 
 import (
 	"context"
+	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"strings"
 	"testing"
@@ -9,6 +11,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/oras-distribution/registry/extensions"
 	"github.com/oras-distribution/registry/registry"
 )
 
@@ -50,8 +53,10 @@ func TestShutdown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(ours()) == 0 {
-		t.Error("no goroutines are found while a registry runs")
+	for start := time.Now(); len(ours()) == 0; runtime.Gosched() { // until one of them has begun
+		if time.Since(start) > time.Minute {
+			t.Fatal("no goroutines are found while a registry runs")
+		}
 	}
 	if err := r.Shutdown(context.Background()); err != nil {
 		t.Error(err)
@@ -59,6 +64,47 @@ func TestShutdown(t *testing.T) {
 	expectQuiet(t)
 	if got := logrus.GetLevel(); got != before {
 		t.Errorf("the level of the log is %s, it was %s", got, before)
+	}
+}
+
+// typed is an extension that brings one manifest type.
+type typed extensions.ManifestType
+
+func (typed) Name() string { return "typed" }
+func (t typed) ManifestTypes() []extensions.ManifestType {
+	return []extensions.ManifestType{extensions.ManifestType(t)}
+}
+
+// Registries in one process each go by their own rules for a manifest type.
+func TestSeveralRegistries(t *testing.T) {
+	const mediaType = "application/vnd.example.several+json"
+	for _, test := range []struct {
+		name   string
+		list   []extensions.Extension
+		status int
+	}{
+		{"lenient", []extensions.Extension{typed{MediaType: mediaType}}, http.StatusCreated},
+		{"strict", []extensions.Extension{typed{MediaType: mediaType, ArtifactTypeRequired: true}}, http.StatusBadRequest},
+		{"without", nil, http.StatusBadRequest},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			config, err := registry.ParseConfig([]byte("version: 0.1\nstorage: inmemory\n"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := registry.New(t.Context(), config, test.list...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = r.Shutdown(context.Background()) }()
+			request := httptest.NewRequest(http.MethodPut, "/v2/app/manifests/v1", strings.NewReader(`{"mediaType":"`+mediaType+`"}`))
+			request.Header.Set("Content-Type", mediaType)
+			answer := httptest.NewRecorder()
+			r.ServeHTTP(answer, request)
+			if answer.Code != test.status {
+				t.Errorf("the push is answered with %d: %s", answer.Code, answer.Body)
+			}
+		})
 	}
 }
 

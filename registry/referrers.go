@@ -5,16 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/distribution/distribution/v3"
+	"github.com/distribution/distribution/v3/configuration"
 	"github.com/distribution/distribution/v3/registry/storage"
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/distribution/distribution/v3/registry/storage/driver/factory"
-	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
 
 	"github.com/oras-distribution/registry/extensions"
 	"github.com/oras-distribution/registry/internal/config"
+	"github.com/oras-distribution/registry/internal/layout"
 	"github.com/oras-distribution/registry/internal/manifest"
 	"github.com/oras-distribution/registry/internal/progress"
 	"github.com/oras-distribution/registry/internal/referrers"
@@ -27,7 +29,7 @@ func newReferrersCommand(list []extensions.Extension) *cobra.Command {
 		Args:  cobra.ArbitraryArgs,
 		RunE:  subcommandRequired,
 	}
-	cmd.AddCommand(newRebuildCommand(list), newVerifyCommand(list), newTreeCommand(list))
+	cmd.AddCommand(newRebuildCommand(list), newVerifyCommand(list), newTreeCommand(list), newConvertCommand(list))
 	return cmd
 }
 
@@ -37,46 +39,51 @@ type storageTree struct {
 	namespace distribution.Namespace
 	index     *referrers.Index
 	types     *manifest.Types
+
+	concurrency int           // storage operations at a time, as configured
+	pace        time.Duration // of garbage collections
+	proxy       bool          // it belongs to a pull-through cache
 }
 
 // openTree opens the storage tree of a configuration; the caller closes its index.
-// Unless readOnly is set, read-only mode in the configuration is an error.
-func openTree(ctx context.Context, path string, list []extensions.Extension, readOnly bool) (*storageTree, error) {
-	config, err := config.Load([]string{path})
+// With readOnly, nothing is written to it. Otherwise read-only mode in the configuration
+// is an error.
+func openTree(ctx context.Context, errOut io.Writer, path string, list []extensions.Extension, readOnly bool) (*storageTree, error) {
+	prepared, err := prepare(ctx, errOut, []string{path}, list)
 	if err != nil {
 		return nil, err
 	}
-	extended, err := extend(config, list)
-	if err != nil {
-		return nil, fmt.Errorf("configuration %s: %w", path, err)
-	}
-	options := extended.index
-	if options.ReadOnly && !readOnly {
+	driver := prepared.driver
+	switch {
+	case readOnly:
+		driver = layout.ReadOnly{StorageDriver: driver}
+	case prepared.config.ReadOnly():
 		return nil, fmt.Errorf("configuration %s: storage.maintenance.readonly is enabled, so nothing may be written", path)
 	}
-	if level, err := logrus.ParseLevel(string(config.Stock.Log.Level)); err == nil {
-		logrus.SetLevel(min(level, logrus.WarnLevel))
-	}
-	driver, err := createDriver(ctx, config)
-	if err != nil {
-		return nil, err
-	}
+	return treeOf(ctx, prepared, driver)
+}
+
+// treeOf is the storage tree below a driver.
+func treeOf(ctx context.Context, prepared *prepared, driver storagedriver.StorageDriver) (*storageTree, error) {
 	namespace, err := storage.NewRegistry(ctx, driver)
 	if err != nil {
 		return nil, err
 	}
-	options.ReadOnly = options.ReadOnly || readOnly
+	options := prepared.extended.index
 	options.Observer = newObserver(false)
-	return &storageTree{driver, namespace, referrers.New(driver, options), extended.types}, nil
+	return &storageTree{
+		driver: driver, namespace: namespace, index: referrers.New(driver, options), types: prepared.extended.types,
+		concurrency: options.Concurrency, pace: prepared.extended.collection.Pace, proxy: prepared.config.IsProxy(),
+	}, nil
 }
 
 // createDriver creates the storage driver of a configuration. Some drivers panic
 // over their parameters.
-func createDriver(ctx context.Context, c *Config) (driver storagedriver.StorageDriver, err error) {
+func createDriver(ctx context.Context, c configuration.Storage) (driver storagedriver.StorageDriver, err error) {
 	defer config.Recovered(&err)
-	driver, err = factory.Create(ctx, c.Stock.Storage.Type(), c.Stock.Storage.Parameters())
+	driver, err = factory.Create(ctx, c.Type(), c.Parameters())
 	if err != nil {
-		return nil, fmt.Errorf("storage driver %s: %w", c.Stock.Storage.Type(), err)
+		return nil, fmt.Errorf("storage.%s: %w", c.Type(), err)
 	}
 	return driver, nil
 }
@@ -87,12 +94,16 @@ func (t *storageTree) each(ctx context.Context, visit func(repository string) er
 	if !ok {
 		return errors.New("the repositories cannot be enumerated")
 	}
+	var visitErr error
 	err := enumerator.Enumerate(ctx, func(name string) error {
-		if err := ctx.Err(); err != nil {
-			return err
+		if visitErr = ctx.Err(); visitErr == nil {
+			visitErr = visit(name)
 		}
-		return visit(name)
+		return visitErr
 	})
+	if visitErr != nil {
+		return visitErr // without what a driver says around it
+	}
 	if errors.As(err, new(storagedriver.PathNotFoundError)) {
 		return nil // nothing is stored yet
 	}
@@ -116,7 +127,7 @@ func newRebuildCommand(list []extensions.Extension) *cobra.Command {
 }
 
 func rebuild(ctx context.Context, out, progressOut io.Writer, path string, list []extensions.Extension, dryRun bool) error {
-	tree, err := openTree(ctx, path, list, dryRun)
+	tree, err := openTree(ctx, progressOut, path, list, dryRun)
 	if err != nil {
 		return err
 	}
@@ -141,73 +152,13 @@ func rebuild(ctx context.Context, out, progressOut io.Writer, path string, list 
 	if dryRun {
 		verb = "to be written"
 	}
-	_, _ = fmt.Fprintf(out, "%d repositories, %d manifests read, %d links %s, %d manifests unreadable\n",
-		repositories, total.Read, total.Added, verb, total.Unreadable)
+	_, _ = fmt.Fprintf(out, "%s, %s read, %s %s, %s unreadable\n", progress.Count(repositories, "repositories"),
+		progress.Count(total.Read, "manifests"), progress.Count(total.Added, "links"), verb, progress.Count(total.Unreadable, "manifests"))
 	switch {
 	case err != nil:
 		return fmt.Errorf("incomplete: %w", err)
 	case total.Unreadable > 0:
-		return fmt.Errorf("incomplete: %d manifests cannot be read", total.Unreadable)
-	}
-	return nil
-}
-
-func newVerifyCommand(list []extensions.Extension) *cobra.Command {
-	var repair bool
-	cmd := &cobra.Command{
-		Use:   "verify CONFIG",
-		Short: "Compare every link with every manifest, both ways",
-		Long: "Read every manifest and every link, and list those that are missing, malformed or unreadable. The exit\n" +
-			"code is 1 if there are any, or with --repair if any could not be repaired. Links whose manifest is gone\n" +
-			"are listed as dangling: they are never served, and garbage-collect removes them. The command may run\n" +
-			"while registries are serving.",
-		Args: arguments("CONFIG"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return verify(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], list, repair)
-		},
-	}
-	cmd.Flags().BoolVar(&repair, "repair", false, "write the links that are missing or wrong")
-	return cmd
-}
-
-func verify(ctx context.Context, out, progressOut io.Writer, path string, list []extensions.Extension, repair bool) error {
-	tree, err := openTree(ctx, path, list, !repair)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tree.index.Close(context.WithoutCancel(ctx)) }()
-	report := progress.New(progressOut, "verifying links")
-	repositories, found, left, dangling := 0, 0, 0, 0
-	err = tree.each(ctx, func(name string) error {
-		faults, err := tree.index.Verify(ctx, name, repair, func() { report.Add("manifests and links", 1) })
-		for _, f := range faults {
-			state := ""
-			switch {
-			case f.Kind == referrers.FaultDangling:
-				dangling++
-			case f.Repaired:
-				state = " (repaired)"
-				found++
-			default:
-				found++
-				left++
-			}
-			_, _ = fmt.Fprintf(out, "%s %s: %s%s\n", f.Kind, f.Path, f.Reason, state)
-		}
-		repositories++
-		report.Add("repositories", 1)
-		if err != nil {
-			return fmt.Errorf("repository %s: %w", name, err)
-		}
-		return nil
-	})
-	report.Done()
-	_, _ = fmt.Fprintf(out, "%d repositories, %d faults, %d of them repaired; %d dangling links\n", repositories, found, found-left, dangling)
-	switch {
-	case err != nil:
-		return fmt.Errorf("incomplete: %w", err)
-	case left > 0:
-		return fmt.Errorf("%d faults in the index", left)
+		return fmt.Errorf("incomplete: %s cannot be read", progress.Count(total.Unreadable, "manifests"))
 	}
 	return nil
 }

@@ -97,7 +97,7 @@ func TestRebuild(t *testing.T) {
 		t.Fatalf("again: %v\n%s", err, out)
 	}
 	a.put(t, layout.BlobData(a.sbom), "torn")
-	if _, _, err := run("rebuild", a.config); err == nil || !strings.Contains(err.Error(), "incomplete: 1 manifests cannot be read") {
+	if _, _, err := run("rebuild", a.config); err == nil || !strings.Contains(err.Error(), "incomplete: 1 manifest cannot be read") {
 		t.Errorf("with a manifest that cannot be read: %v", err)
 	}
 }
@@ -219,33 +219,6 @@ func TestTreeOfACircle(t *testing.T) {
 		out, _, err := run("tree", a.config, "demo:v1", "--format", format)
 		if err != nil || !strings.Contains(out, many[29].Encoded()[:12]) {
 			t.Errorf("%s: %v\n%s", format, err, out)
-		}
-	}
-}
-
-// Every command in referrers.md works as it is shown there.
-func TestCommandsOfTheDocument(t *testing.T) {
-	text, err := os.ReadFile("../referrers.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(string(text), "```sh\n")
-	block, _, found := strings.Cut(rest, "```")
-	if !found {
-		t.Fatal("referrers.md shows no commands")
-	}
-	a := newAttached(t)
-	if _, _, err := run("rebuild", a.config); err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(block) {
-		command, _, _ := strings.Cut(line, "#")
-		fields := strings.Fields(strings.NewReplacer("CONFIG", a.config, "REPOSITORY", "demo").Replace(command))
-		if len(fields) < 3 || fields[0] != "registry" || fields[1] != "referrers" {
-			t.Fatalf("%q is not a command of registry referrers", line)
-		}
-		if out, _, err := run(fields[2:]...); err != nil {
-			t.Errorf("%s: %v\n%s", command, err, out)
 		}
 	}
 }

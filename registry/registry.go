@@ -22,7 +22,8 @@ type Config = config.Config
 func ParseConfig(file []byte) (*Config, error) { return config.Parse(file) }
 
 // Registry is a complete registry as a handler: everything that `registry serve` does,
-// except for the listener, log settings and tracing.
+// except for the listener, log settings, tracing, and the watchdog that kills a process which
+// was stopped for so long that it must not go on (docs/garbage-collection.md).
 type Registry struct {
 	handler  http.Handler
 	instance *instance
@@ -35,9 +36,20 @@ type Registry struct {
 // background, which ends with Shutdown or when New fails. The storage drivers and auth
 // backends that the configuration names must be linked into the program.
 func New(ctx context.Context, config *Config, list ...extensions.Extension) (r *Registry, err error) {
+	return newWith(ctx, config, background{all: true}, list)
+}
+
+// background is what a registry does beside answering requests: all that its configuration
+// says, or no more than it has to.
+type background struct{ all bool }
+
+func newWith(ctx context.Context, config *Config, background background, list []extensions.Extension) (r *Registry, err error) {
 	i, err := install(config, list)
 	if err != nil {
 		return nil, err
+	}
+	if !background.all {
+		i.extensions.collection.Interval, i.extensions.index.Background = 0, false
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer func() {
@@ -50,7 +62,7 @@ func New(ctx context.Context, config *Config, list ...extensions.Extension) (r *
 		}
 	}()
 	app := handlers.NewApp(ctx, config.Stock)
-	r = &Registry{instance: i, app: app, cancel: cancel, handler: i.handler(app)}
+	r = &Registry{instance: i, app: app, cancel: cancel, handler: i.requests.track(i.handler(app))}
 	i.start()
 	return r, nil
 }

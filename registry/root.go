@@ -45,7 +45,8 @@ func newRoot(list []extensions.Extension) *cobra.Command {
 	}
 	root.SetVersionTemplate("{{.Name}} github.com/oras-distribution/registry {{.Version}}\n")
 	root.Flags().BoolP("version", "v", false, "show the version and exit")
-	root.AddCommand(newServeCommand(list), newReferrersCommand(list), newCollectCommand(list), newVersionCommand())
+	root.AddCommand(newServeCommand(list), newReferrersCommand(list), newCollectCommand(list), newRetentionCommand(list), newMirrorCommand(list),
+		newConfigCommand(list), newStatusCommand(list), newVersionCommand())
 	return root
 }
 
@@ -68,11 +69,13 @@ func newVersionCommand() *cobra.Command {
 		Args:  arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "registry     %s\ndistribution %s\ngo           %s\ncommit       %s\n",
-				Version(), moduleVersion("github.com/distribution/distribution/v3"), strings.TrimPrefix(runtime.Version(), "go"), commit())
+				Version(), moduleVersion(distributionModule), strings.TrimPrefix(runtime.Version(), "go"), commit())
 			return err
 		},
 	}
 }
+
+const distributionModule = "github.com/distribution/distribution/v3"
 
 // moduleVersion is the version of a module that this binary was built with.
 func moduleVersion(path string) string {

@@ -18,6 +18,8 @@ import (
 	_ "github.com/distribution/distribution/v3/registry/storage/driver/middleware/rewrite"
 	_ "github.com/distribution/distribution/v3/registry/storage/driver/s3-aws"
 
+	"github.com/oras-distribution/registry/extensions/browse"
+	"github.com/oras-distribution/registry/extensions/mirror"
 	"github.com/oras-distribution/registry/extensions/oci"
 	"github.com/oras-distribution/registry/extensions/oras"
 	"github.com/oras-distribution/registry/registry"
@@ -27,5 +29,7 @@ func main() {
 	os.Exit(registry.Main(
 		oras.New(),
 		oci.New(),
+		mirror.New(),
+		browse.New(),
 	))
 }

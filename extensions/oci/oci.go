@@ -5,6 +5,7 @@ package oci
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -32,16 +33,15 @@ func (e *Extension) Configure(section extensions.Section) error {
 		Ext           []string `yaml:"ext"`
 		ORASArtifacts bool     `yaml:"orasartifacts"`
 	}
-	if err := section.Decode(&keys); err != nil {
-		return err
-	}
+	decodeErr := section.Decode(&keys)
+	err := decodeErr
 	for i, text := range keys.Ext {
-		if text != "discover" {
-			return section.Errorf(fmt.Sprintf("ext[%d]", i), "%q is unknown; known: discover", text)
+		if text != "discover" && (text != "" || decodeErr == nil) { // empty is also what is no text
+			err = errors.Join(err, section.Errorf(fmt.Sprintf("ext[%d]", i), "%q is unknown; known: discover", text))
 		}
 	}
 	e.orasArtifacts = keys.ORASArtifacts
-	return nil
+	return err
 }
 
 // ManifestTypes implements extensions.ManifestTyper.

@@ -11,4 +11,5 @@ var artifact = extensions.ManifestType{
 	MediaTypeOptional:    true,
 	ArtifactTypeRequired: true,
 	SubjectMustExist:     true,
+	Convertible:          true,
 }

@@ -4,6 +4,7 @@
 package oras
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -25,15 +26,14 @@ func (*Extension) Configure(section extensions.Section) error {
 	var keys struct {
 		Artifacts []string `yaml:"artifacts"`
 	}
-	if err := section.Decode(&keys); err != nil {
-		return err
-	}
+	decodeErr := section.Decode(&keys)
+	err := decodeErr
 	for i, text := range keys.Artifacts {
-		if text != "referrers" {
-			return section.Errorf(fmt.Sprintf("artifacts[%d]", i), "%q is unknown; known: referrers", text)
+		if text != "referrers" && (text != "" || decodeErr == nil) { // empty is also what is no text
+			err = errors.Join(err, section.Errorf(fmt.Sprintf("artifacts[%d]", i), "%q is unknown; known: referrers", text))
 		}
 	}
-	return nil
+	return err
 }
 
 // ManifestTypes implements extensions.ManifestTyper.

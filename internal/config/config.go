@@ -4,15 +4,20 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/distribution/distribution/v3/configuration"
-	"go.yaml.in/yaml/v3"
+	"github.com/sirupsen/logrus"
+	"go.yaml.in/yaml/v2"
 )
 
 // embedded is used when no other configuration is given.
@@ -31,31 +36,59 @@ type Config struct {
 	Extensions any
 	// Embedded says that no configuration was given.
 	Embedded bool
+	// Warnings name the keys and variables that have no effect, each with its path.
+	Warnings []string
 }
 
 // Load reads the configuration that the arguments or the environment name, or
 // else the embedded one. Its error is a single line.
 func Load(args []string) (*Config, error) {
+	file, err := Find(args)
+	if err != nil {
+		return nil, err
+	}
+	return file.Parse()
+}
+
+// File is the text of a configuration.
+type File struct {
+	// Name is what errors call it.
+	Name string
+	// Text is what it contains.
+	Text []byte
+	// Embedded says that no configuration was given.
+	Embedded bool
+}
+
+// Find reads the file that the arguments or the environment name. Without one it is
+// the embedded configuration.
+func Find(args []string) (*File, error) {
 	path := os.Getenv(PathVariable)
 	if len(args) > 0 {
 		path = args[0]
 	}
 	if path == "" {
-		config, err := Parse(embedded)
-		if err != nil {
-			return nil, fmt.Errorf("embedded configuration with REGISTRY_* variables: %w", err)
-		}
-		config.Embedded = true
-		return config, nil
+		return &File{Name: "embedded configuration with REGISTRY_* variables", Text: embedded, Embedded: true}, nil
 	}
-	file, err := os.ReadFile(path)
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	config, err := Parse(file)
+	return &File{Name: "configuration " + path, Text: text}, nil
+}
+
+// Parse is the configuration in the file, with the environment's overrides.
+func (f *File) Parse() (*Config, error) {
+	// Distribution's parser also warns of variables, before anything is known of how to
+	// log. All of them are in Warnings.
+	out := logrus.StandardLogger().Out
+	logrus.SetOutput(io.Discard)
+	defer logrus.SetOutput(out)
+	config, err := Parse(f.Text)
 	if err != nil {
-		return nil, fmt.Errorf("configuration %s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", f.Name, err)
 	}
+	config.Embedded = f.Embedded
 	return config, nil
 }
 
@@ -64,20 +97,60 @@ func Load(args []string) (*Config, error) {
 type document struct {
 	configuration.Configuration `yaml:",inline"`
 
-	Extensions map[string]configuration.Parameters `yaml:"extensions,omitempty"`
+	Extensions map[string]section `yaml:"extensions,omitempty"`
+}
+
+// section is that of an extension. All keys in it are strings, or else the parser would ignore
+// the variables of the environment for those that are in others.
+type section map[string]any
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (s *section) UnmarshalYAML(unmarshal func(any) error) error {
+	var keys map[string]any
+	if unmarshal(&keys) != nil {
+		return errors.New("must be a mapping")
+	}
+	for key := range keys {
+		keys[key] = withStrings(keys[key])
+	}
+	*s = keys
+	return nil
+}
+
+// withStrings makes all keys in a value strings.
+func withStrings(value any) any {
+	switch value := value.(type) {
+	case map[any]any:
+		keys := mapping(value)
+		for key := range keys {
+			keys[key] = withStrings(keys[key])
+		}
+		return keys
+	case []any:
+		for i := range value {
+			value[i] = withStrings(value[i])
+		}
+	}
+	return value
 }
 
 // Parse reads a configuration file and the REGISTRY_* variables of the
 // environment, with distribution's parser.
 func Parse(file []byte) (config *Config, err error) {
-	var form struct {
-		Extensions any `yaml:"extensions"`
+	if _, err := Sections(file); err != nil {
+		return nil, err
 	}
-	if yaml.Unmarshal(file, &form) == nil {
-		if err := checkForm(form.Extensions); err != nil {
+	var root any
+	if yaml.Unmarshal(file, &root) == nil {
+		if err := refuseIneffective(root, extensionsPrefix); err != nil {
 			return nil, err
 		}
 	}
+	defer func() {
+		if errors.As(err, new(panicError)) { // which does not say at which variable
+			err = cmp.Or(refuseIneffective(root, ""), err)
+		}
+	}()
 	defer Recovered(&err) // the parser panics over some mistakes
 	parser := configuration.NewParser("registry", []configuration.VersionedParseInfo{{
 		Version:        configuration.CurrentVersion,
@@ -86,30 +159,38 @@ func Parse(file []byte) (config *Config, err error) {
 	}})
 	var whole document
 	if err := parser.Parse(bytes.Clone(file), &whole); err != nil {
-		return nil, err
+		return nil, errors.New(strings.ReplaceAll(err.Error(), reflect.TypeFor[section]().String(), "a mapping"))
 	}
 	extensions := map[string]any{}
 	for name, section := range whole.Extensions {
 		extensions[name] = map[string]any(section)
 	}
-	return &Config{Stock: &whole.Configuration, Extensions: extensions}, nil
+	return &Config{Stock: &whole.Configuration, Extensions: extensions, Warnings: Warnings(file)}, nil
 }
 
-// checkForm says in plain words what the parser would say in its own.
-func checkForm(value any) error {
-	if value == nil {
-		return nil
+// Sections are the mappings below `extensions:` in a configuration file, as far as it can
+// be read. The error says in plain words what else is there, which the parser would say in
+// its own, and which keys are given more than once, there or in a variable, which the parser
+// accepts.
+func Sections(file []byte) (sections map[string]any, err error) {
+	var form struct {
+		Extensions any `yaml:"extensions"`
 	}
-	sections, ok := value.(map[string]any)
-	if !ok {
-		return fmt.Errorf("extensions: must be a mapping, not %T", value)
+	err = refuseRepeated(file)
+	if yaml.Unmarshal(file, &form) != nil || form.Extensions == nil {
+		return nil, err
 	}
-	for name, section := range sections {
-		if _, ok := section.(map[string]any); !ok && section != nil {
-			return fmt.Errorf("extensions.%s: must be a mapping, not %T", name, section)
+	sections = mapping(form.Extensions)
+	if sections == nil {
+		return nil, errors.Join(err, fmt.Errorf("extensions: must be a mapping, not %T", form.Extensions))
+	}
+	for _, name := range slices.Sorted(maps.Keys(sections)) {
+		if mapping(sections[name]) == nil && sections[name] != nil {
+			err = errors.Join(err, fmt.Errorf("extensions.%s: must be a mapping, not %T", name, sections[name]))
+			delete(sections, name)
 		}
 	}
-	return nil
+	return sections, err
 }
 
 // maxEntries is distribution's default for lists of repositories and tags.
@@ -144,10 +225,16 @@ func complete(parsed any) (any, error) {
 	return c, nil
 }
 
+// panicError is what somebody has panicked with.
+type panicError string
+
+// Error implements error.
+func (e panicError) Error() string { return string(e) }
+
 // Recovered turns a panic into an error of one line.
 func Recovered(err *error) {
 	if p := recover(); p != nil {
-		*err = fmt.Errorf("%s", strings.ReplaceAll(fmt.Sprint(p), "\n", " "))
+		*err = panicError(strings.ReplaceAll(fmt.Sprint(p), "\n", " "))
 	}
 }
 

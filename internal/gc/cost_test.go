@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -71,6 +72,21 @@ func TestOperationsAreLinear(t *testing.T) {
 		if got["read"] != 2*manifests {
 			t.Errorf("n=%d: without tags, %d reads, want %d", n, got["read"], 2*manifests)
 		}
+	}
+}
+
+// Who else uses the storage can slow a run down at each of its operations.
+func TestEachOperationYields(t *testing.T) {
+	tree := newTree(t, inmemory.New())
+	fill(tree, 10, tree.signature)
+	tree.image("r", "garbage", "a layer of its own")
+	var yields atomic.Int64
+	total := 0
+	for _, n := range operations(t, tree.driver, Options{Untagged: true, Yield: func(context.Context) { yields.Add(1) }}) {
+		total += n
+	}
+	if yields.Load() != int64(total) {
+		t.Errorf("%d operations have yielded %d times", total, yields.Load())
 	}
 }
 

@@ -90,7 +90,7 @@ func (t *tree) untagAll(repo string, d v1.Descriptor) {
 }
 
 func TestSameAsStockWithoutReferrers(t *testing.T) {
-	for seed := range uint64(150) {
+	for seed := range uint64(150 / sparse) {
 		for name, options := range map[string]Options{"default": {}, "untagged": {Untagged: true}} {
 			t.Run(fmt.Sprint(name, "/", seed), func(t *testing.T) {
 				tree := newTree(t, inmemory.New())
@@ -122,7 +122,7 @@ func compare(t *testing.T, before, ours, stock map[string]string) {
 // Where repositories share content, stock treats all of them as one for some of its
 // decisions. Ours removes everything that stock removes, and both keep the same blobs.
 func TestSharedContentAsStock(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range uint64(60 / sparse) {
 		random := rand.New(rand.NewPCG(seed, 6))
 		tree := newTree(t, inmemory.New())
 		for _, repo := range []string{"a", "b", "c"} {

@@ -12,7 +12,7 @@ import (
 type id uint32
 
 // digests gives each digest a small number, and stores what is known about it across
-// all repositories. A digest takes about 130 bytes, so that millions fit into memory.
+// all repositories. A digest takes 110 to 150 bytes, so that millions fit into memory.
 // Its methods may be called from many goroutines.
 type digests struct {
 	mu      sync.Mutex
@@ -103,6 +103,14 @@ func (t *digests) digest(n id) digest.Digest {
 		return d
 	}
 	return digest.NewDigestFromBytes(digest.SHA256, t.at(n).sum[:])
+}
+
+// isCanonical reports whether n stands for a digest of the canonical algorithm.
+func (t *digests) isCanonical(n id) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, other := t.others[n]
+	return !other
 }
 
 // keep records that a repository keeps content.

@@ -78,7 +78,7 @@ func (c *collector) isGarbage(ctx context.Context, d digest.Digest) (bool, error
 			return false, err
 		}
 		if info == nil {
-			if kept {
+			if kept || c.online { // perhaps about to be filled
 				return false, nil
 			}
 			return c.isHollow(ctx, d)

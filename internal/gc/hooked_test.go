@@ -2,6 +2,7 @@ package gc
 
 import (
 	"context"
+	"io"
 	"sync"
 
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
@@ -21,6 +22,13 @@ func (h hooked) GetContent(ctx context.Context, path string) ([]byte, error) {
 	return h.StorageDriver.GetContent(ctx, path)
 }
 
+func (h hooked) Reader(ctx context.Context, path string, offset int64) (io.ReadCloser, error) {
+	if err := h.hook("read", path); err != nil {
+		return nil, err
+	}
+	return h.StorageDriver.Reader(ctx, path, offset)
+}
+
 func (h hooked) Stat(ctx context.Context, path string) (storagedriver.FileInfo, error) {
 	if err := h.hook("stat", path); err != nil {
 		return nil, err
@@ -33,6 +41,13 @@ func (h hooked) List(ctx context.Context, path string) ([]string, error) {
 		return nil, err
 	}
 	return h.StorageDriver.List(ctx, path)
+}
+
+func (h hooked) PutContent(ctx context.Context, path string, content []byte) error {
+	if err := h.hook("write", path); err != nil {
+		return err
+	}
+	return h.StorageDriver.PutContent(ctx, path, content)
 }
 
 func (h hooked) Delete(ctx context.Context, path string) error {

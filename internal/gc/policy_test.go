@@ -139,6 +139,12 @@ var cases = []struct {
 		t.artifact("r", "untagged", nil)
 	}, "tagged untagged", "tagged untagged", "tagged"},
 
+	{"conversions of artifacts without subject", func(t *tree) {
+		t.tag("r", "a", t.artifact("r", "tagged", nil))
+		t.signature("r", "signature", t.converted("r", "conversion", t.artifact("r", "tagged", nil)))
+		t.converted("r", "lone", nowhere())
+	}, "conversion lone signature tagged", "conversion lone signature tagged", "conversion signature tagged"},
+
 	{"blobs shared across repositories", func(t *tree) {
 		t.tag("r", "v1", t.image("r", "one", "shared layer"))
 		t.image("s", "two", "shared layer")

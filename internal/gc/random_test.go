@@ -121,7 +121,7 @@ func reachable(all map[string]string) map[string]bool {
 }
 
 func TestRandomReferrers(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range uint64(60 / sparse) {
 		for name, driver := range drivers(t) {
 			if name == "filesystem" && seed >= 15 {
 				continue // each starts a registry

@@ -8,8 +8,8 @@ import (
 // Count is how many of a kind are kept and removed. In a dry run, Removed is what would
 // be removed.
 type Count struct {
-	Kept    int64 `json:"kept"`
-	Removed int64 `json:"removed"`
+	Kept    int64
+	Removed int64
 }
 
 // Problem is something that could not be read, and that a run with
@@ -24,34 +24,36 @@ type Problem struct {
 
 // Counts are the counts of a repository, or of all repositories.
 type Counts struct {
-	Manifests     Count `json:"manifests"`
-	LayerLinks    Count `json:"layerLinks"`
-	ReferrerLinks Count `json:"referrerLinks"`
+	// Tags are counted only in runs with rules about which stay.
+	Tags          Count
+	Manifests     Count
+	LayerLinks    Count
+	ReferrerLinks Count
 	// Bytes are the bytes of blobs and manifests. Those that are kept are counted as the
 	// manifests state them. The count of a repository includes content that it shares
 	// with others.
-	Bytes Count `json:"bytes"`
+	Bytes Count
 }
 
 // RepositoryReport is what a run did in one repository.
 type RepositoryReport struct {
-	Name string `json:"name"`
+	Name string
 	Counts
 	// Skipped is whether all of it was kept because something could not be read.
-	Skipped bool `json:"skipped,omitempty"`
+	Skipped bool
 }
 
 // Report is what a run did.
 type Report struct {
-	DryRun bool `json:"dryRun"`
+	DryRun bool
 	Counts
-	Blobs Count `json:"blobs"`
+	Blobs Count
 	// Repositories are sorted by name.
-	Repositories []RepositoryReport `json:"repositories,omitempty"`
-	Problems     []Problem          `json:"problems,omitempty"`
+	Repositories []RepositoryReport
+	Problems     []Problem
 	// AllBlobsKept is whether no blob was removed because it could not be determined
 	// which are needed.
-	AllBlobsKept bool `json:"allBlobsKept,omitempty"`
+	AllBlobsKept bool
 }
 
 // finishReport counts what was found when a run has ended.
@@ -61,6 +63,7 @@ func (c *collector) finishReport() {
 	slices.SortFunc(c.repositories, func(a, b *repository) int { return cmp.Compare(a.name, b.name) })
 	for _, r := range c.repositories {
 		counts := &r.report.Counts
+		counts.Tags.Kept = int64(len(r.tags) - len(r.plan.tags))
 		counts.Manifests.Kept = int64(len(r.revisions) - len(r.plan.revisions))
 		counts.LayerLinks.Kept = int64(len(r.layers) - len(r.plan.layers) - len(r.plan.hollowLayers))
 		counts.ReferrerLinks.Kept = int64(len(r.links) - len(r.plan.links) - len(r.plan.lateLinks))
@@ -69,6 +72,7 @@ func (c *collector) finishReport() {
 		c.report.Repositories = append(c.report.Repositories, r.report)
 
 		total := &c.report.Counts
+		total.Tags.add(counts.Tags)
 		total.Manifests.add(counts.Manifests)
 		total.LayerLinks.add(counts.LayerLinks)
 		total.ReferrerLinks.add(counts.ReferrerLinks)

@@ -50,7 +50,10 @@ func mixedTree(t *tree) string {
 // operation took effect. What survives in the end can be pulled all the time, with its
 // referrers, and the next run has the same result.
 func TestKilledAnywhere(t *testing.T) {
-	for name, options := range map[string]Options{"untagged": {Untagged: true}, "dangling": {Dangling: true}} {
+	for name, options := range map[string]Options{
+		"untagged": {Untagged: true}, "dangling": {Dangling: true},
+		"retention": {Retain: rulesOf(t, `rules: [{repositories: ["**"], keep: {matching: [v2]}}]`)},
+	} {
 		for _, concurrency := range []int{1, 8} {
 			for _, takesEffect := range []bool{false, true} {
 				t.Run(fmt.Sprint(name, "/", concurrency, "/", takesEffect), func(t *testing.T) {
@@ -72,7 +75,7 @@ func killEverywhere(t *testing.T, options Options, takesEffect bool) {
 	counted := newCounter()
 	collect(t, hooked{whole, counted.count}, options)
 	end := files(t, whole)
-	for at := 1; at <= counted.total(); at++ {
+	for at := 1; at <= counted.total(); at += sparse {
 		driver := copyTo(t, before, inmemory.New())
 		_, err := tryCollect(context.Background(), hooked{driver, killAt(driver, at, takesEffect)}, options)
 		if err == nil && !takesEffect {

@@ -13,6 +13,8 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/oras-distribution/registry/internal/layout"
+	"github.com/oras-distribution/registry/internal/manifest"
+	"github.com/oras-distribution/registry/internal/retention"
 )
 
 // repository is what is known of one repository.
@@ -21,20 +23,35 @@ type repository struct {
 	indexed bool // it has a folder of the index
 	report  RepositoryReport
 	plan    plan
+	rule    *retention.Rule // nil: all tags and referrers stay
 
-	mu        sync.Mutex
-	damaged   bool     // something could not be read: everything is kept
-	revisions ids      // the manifests in the repository
-	hollow    ids      // folders of revisions that are no longer in it
-	tagged    ids      // what tags point to
-	layers    ids      // folders of layer links
-	aliases   ids      // digests whose content is stored under another digest
-	subjects  ids      // folders of the index
-	markers   []string // files in them that a repair left behind when it was cut off
-	derived   ids      // subjects with a derived file
-	needs     edges    // from manifests to what they reference, and from aliases to their targets
-	links     edges    // from subjects to referrers, as the index has it
-	own       edges    // from subjects to referrers, as the manifests say
+	mu         sync.Mutex
+	damaged    bool            // something could not be read: everything is kept
+	revisions  ids             // the manifests in the repository
+	hollow     ids             // folders of revisions that are no longer in it
+	hollowTags []string        // folders of tags that point to nothing
+	tagged     ids             // what tags point to that stay
+	tags       []tag           // all tags, if there are rules about which stay
+	released   ids             // what tags pointed to that do not stay
+	recorded   bool            // an interrupted run has left a record of what it was removing
+	layers     ids             // folders of layer links
+	aliases    ids             // digests whose content is stored under another digest
+	subjects   ids             // folders of the index
+	markers    []string        // files in them that a repair or a push left behind when it was cut off
+	others     ids             // those with a file that says that there are links of other algorithms
+	derived    ids             // subjects with a derived file
+	needs      edges           // from manifests to what they reference, from aliases to their targets, from originals to their conversions
+	links      edges           // from subjects to referrers, as the index has it
+	own        edges           // from subjects to referrers, as the manifests say
+	attached   edges           // both, without beyond
+	beyond     edges           // those whose referrers do not stay for their subjects
+	unrooted   map[id]struct{} // what only that may have needed which does not stay
+	verdicts   Retained        // what was decided, if there are rules
+
+	recordedPulls ids                  // manifests of which there are records of pulls
+	use           retention.Use        // what is known of the use of all manifests
+	uses          map[id]retention.Use // and of each, if it matters
+	used          ids                  // manifests that stay because they were used
 }
 
 // findRepositories finds all folders with content of a repository. It does not check
@@ -95,7 +112,7 @@ func (c *collector) scan(ctx context.Context, r *repository) error {
 		scan  func(context.Context, *repository) error
 		blobs bool // if it fails, it is not known which blobs the repository needs
 	}{
-		{c.scanLinks, false}, {c.scanTags, false}, {c.scanRevisions, true}, {c.scanLayers, true},
+		{c.scanLinks, false}, {c.scanTags, false}, {c.scanPulls, false}, {c.scanRevisions, true}, {c.scanLayers, true},
 	} {
 		if err := step.scan(ctx, r); err != nil {
 			if step.blobs {
@@ -125,9 +142,13 @@ func (c *collector) scanLinks(ctx context.Context, r *repository) error {
 		return err
 	}
 	return each(ctx, c.store, subjects, func(ctx context.Context, subject digest.Digest) error {
-		var markers []string // of repairs that were cut off
+		var markers []string // of repairs and pushes that were cut off
+		others := false
 		referrers, err := c.store.digestsAnd(ctx, layout.Subject(r.name, subject), func(file string) {
-			if strings.HasPrefix(path.Base(file), layout.RestoringPrefix) {
+			switch name := path.Base(file); {
+			case name == layout.OtherAlgorithms:
+				others = true
+			case layout.IsOtherAlgorithms(name), strings.HasPrefix(name, layout.RestoringPrefix):
 				markers = append(markers, file)
 			}
 		})
@@ -139,6 +160,9 @@ func (c *collector) scanLinks(ctx context.Context, r *repository) error {
 		from := c.digests.id(subject)
 		r.subjects = append(r.subjects, from)
 		r.markers = append(r.markers, markers...)
+		if others {
+			r.others = append(r.others, from)
+		}
 		for _, referrer := range referrers {
 			r.links = append(r.links, edge{from, c.digests.id(referrer)})
 		}
@@ -147,17 +171,27 @@ func (c *collector) scanLinks(ctx context.Context, r *repository) error {
 }
 
 func (c *collector) scanTags(ctx context.Context, r *repository) error {
-	if !c.options.Untagged && !c.options.Dangling {
+	if !c.options.Untagged && !c.options.Dangling && c.options.Retain == nil {
 		return nil
+	}
+	if c.options.Retain != nil {
+		r.rule = c.options.Retain(r.name)
+		if err := c.scanReleased(ctx, r); err != nil {
+			return err
+		}
 	}
 	tags, _, err := c.store.list(ctx, layout.Tags(r.name))
 	if err != nil {
 		return err
 	}
-	return each(ctx, c.store, tags, func(ctx context.Context, tag string) error {
-		file := layout.TagCurrent(r.name, path.Base(tag))
+	return each(ctx, c.store, tags, func(ctx context.Context, folder string) error {
+		name := path.Base(folder)
+		file := layout.TagCurrent(r.name, name)
 		content, there, err := c.store.read(ctx, file)
 		if !there && err == nil {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.hollowTags = append(r.hollowTags, name)
 			return nil
 		}
 		target := digest.Digest(content)
@@ -165,7 +199,10 @@ func (c *collector) scanTags(ctx context.Context, r *repository) error {
 			err = target.Validate()
 		}
 		if err != nil {
-			return c.trouble(ctx, r, fmt.Errorf("tag %s in %s: %w", path.Base(tag), r.name, err))
+			return c.trouble(ctx, r, fmt.Errorf("tag %s in %s: %w", name, r.name, err))
+		}
+		if c.options.Retain != nil {
+			return c.scanTag(ctx, r, name, c.digests.id(target))
 		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -189,12 +226,10 @@ func (c *collector) scanRevisions(ctx context.Context, r *repository) error {
 	})
 }
 
-// What can be wrong with a manifest or a link.
+// What can be wrong with a link.
 var (
-	errLink    = errors.New("its link does not contain its digest")
-	errAlias   = errors.New("its link does not contain a digest")
-	errMissing = errors.New("its bytes are not in the storage")
-	errBytes   = errors.New("its bytes do not have its digest")
+	errLink  = errors.New("its link does not contain its digest")
+	errAlias = errors.New("its link does not contain a digest")
 )
 
 // follow reads the link of a digest and returns the digest that its bytes are stored
@@ -239,24 +274,27 @@ func (c *collector) scanRevision(ctx context.Context, r *repository, d digest.Di
 	if err != nil || !there {
 		return err
 	}
-	content, there, err := c.store.read(ctx, layout.BlobData(stored))
-	switch {
-	case err != nil:
+	var references []manifest.Reached
+	var subject, original digest.Digest
+	err = c.store.manifest(ctx, stored, func(content []byte) (err error) {
+		if d.Algorithm().FromBytes(content) != d {
+			return layout.ErrCorrupt
+		}
+		c.digests.sized(stored, int64(len(content)))
+		original = manifest.ConvertedFrom(content)
+		references, subject, err = c.options.Reach(content)
 		return err
-	case !there:
-		return errMissing
-	case d.Algorithm().FromBytes(content) != d || stored.Algorithm().FromBytes(content) != stored:
-		return errBytes
-	}
-	references, subject, err := c.options.Reach(content)
+	})
 	if err != nil {
 		return err
 	}
-	c.digests.sized(stored, int64(len(content)))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, reference := range references {
 		r.needs = append(r.needs, edge{n, c.digests.stated(reference.Digest, reference.Size)})
+	}
+	if original != "" {
+		r.needs = append(r.needs, edge{c.digests.id(original), n})
 	}
 	if subject != "" {
 		r.own = append(r.own, edge{c.digests.id(subject), n})

@@ -1,6 +1,7 @@
 package gc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,13 +10,22 @@ import (
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/oras-distribution/registry/internal/layout"
 )
 
 // store is a storage driver with a limit on operations at a time. A path that does not
 // exist is never an error, and every error names its path.
 type store struct {
 	driver storagedriver.StorageDriver
+	reader *layout.Reader
 	slots  chan struct{}
+	yield  func(context.Context)
+}
+
+func newStore(driver storagedriver.StorageDriver, options Options) *store {
+	atOnce := options.Concurrency
+	return &store{driver: driver, reader: layout.NewReader(driver, atOnce), slots: make(chan struct{}, atOnce), yield: options.Yield}
 }
 
 // do runs one operation, and reports whether the path exists.
@@ -26,6 +36,7 @@ func (s *store) do(ctx context.Context, doing, file string, run func() error) (t
 	case <-ctx.Done():
 		return false, ctx.Err()
 	}
+	s.yield(ctx)
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
@@ -41,6 +52,16 @@ func (s *store) do(ctx context.Context, doing, file string, run func() error) (t
 	return false, fmt.Errorf("%s %s: %w", doing, file, err)
 }
 
+// manifest hands the bytes of a manifest to use: see layout.Reader.
+func (s *store) manifest(ctx context.Context, d digest.Digest, use func(content []byte) error) error {
+	var readErr error
+	_, err := s.do(ctx, "reading", layout.BlobData(d), func() error {
+		readErr = s.reader.Manifest(ctx, d, use)
+		return nil
+	})
+	return cmp.Or(err, readErr)
+}
+
 // list returns the paths of the entries of a folder.
 func (s *store) list(ctx context.Context, folder string) (paths []string, there bool, err error) {
 	there, err = s.do(ctx, "listing", folder, func() (err error) {
@@ -48,9 +69,12 @@ func (s *store) list(ctx context.Context, folder string) (paths []string, there 
 		return err
 	})
 	if err != nil && ctx.Err() == nil {
-		// A stray file is not a folder, which each driver reports in its own way.
-		if info, _ := s.stat(ctx, folder); info != nil && !info.IsDir() {
-			return nil, false, nil
+		// A stray file is not a folder, and has none in it, which each driver reports in its
+		// own way.
+		for _, stray := range []string{folder, path.Dir(folder)} {
+			if info, _ := s.stat(ctx, stray); info != nil && !info.IsDir() {
+				return nil, false, nil
+			}
 		}
 	}
 	return paths, there, err
@@ -77,9 +101,22 @@ func (s *store) stat(ctx context.Context, file string) (info storagedriver.FileI
 	return info, nil
 }
 
+// write stores a small file.
+func (s *store) write(ctx context.Context, file string, content []byte) error {
+	_, err := s.do(ctx, "writing", file, func() error { return s.driver.PutContent(ctx, file, content) })
+	return err
+}
+
 // remove deletes a path and everything below it.
 func (s *store) remove(ctx context.Context, file string) (there bool, err error) {
-	return s.do(ctx, "deleting", file, func() error { return s.driver.Delete(ctx, file) })
+	there, err = s.do(ctx, "deleting", file, func() error { return s.driver.Delete(ctx, file) })
+	if err != nil && ctx.Err() == nil {
+		// That it is gone, each driver reports in its own way, too.
+		if info, statErr := s.stat(ctx, file); info == nil && statErr == nil {
+			return false, nil
+		}
+	}
+	return there, err
 }
 
 // digests lists a folder whose entries are <alg>/<hex>. Other entries are left

@@ -1,8 +1,10 @@
 package gc
 
 import (
+	"cmp"
 	"context"
 	"path"
+	"sync"
 
 	"github.com/oras-distribution/registry/internal/layout"
 )
@@ -12,14 +14,18 @@ func (c *collector) sweep(ctx context.Context) error {
 	removals := len(c.garbage)
 	for _, r := range c.repositories {
 		p := &r.plan
-		removals += len(p.revisions) + len(p.layers) + len(p.links) + len(p.lateLinks)
+		removals += len(p.tags) + len(p.revisions) + len(p.layers) + len(p.links) + len(p.lateLinks)
 	}
-	c.options.Progress.Expect("removed", int64(removals))
+	c.options.Progress.Expect(c.removed(), int64(removals))
 	if err := each(ctx, c.store, c.repositories, c.sweepRepository); err != nil {
 		return err
 	}
 	// Blobs are removed last: nothing must lead to one that is gone.
-	return each(ctx, c.store, c.garbage, func(ctx context.Context, n id) error {
+	return cmp.Or(c.sweepBlobs(ctx, c.garbage), c.unrecorded)
+}
+
+func (c *collector) sweepBlobs(ctx context.Context, blobs ids) error {
+	return each(ctx, c.store, blobs, func(ctx context.Context, n id) error {
 		return c.remove(ctx, layout.BlobFolder(c.digests.digest(n)), func() {
 			c.report.Blobs.Removed++
 			c.report.Bytes.Removed += c.digests.size(n)
@@ -28,14 +34,26 @@ func (c *collector) sweep(ctx context.Context) error {
 	})
 }
 
+// removed is the name of the counter of what is removed.
+func (c *collector) removed() string {
+	if c.options.DryRun {
+		return "removable"
+	}
+	return "removed"
+}
+
 // sweepRepository removes what is planned in a repository. References are removed before
 // their targets.
 func (c *collector) sweepRepository(ctx context.Context, r *repository) error {
 	for _, step := range []func(context.Context, *repository) error{
+		c.record,
+		func(ctx context.Context, r *repository) error { return c.untag(ctx, r, r.plan.tags) },
 		func(ctx context.Context, r *repository) error { return c.sweepLinks(ctx, r, r.plan.links) },
 		c.sweepTags,
 		c.sweepRevisions,
+		c.sweepRecords,
 		func(ctx context.Context, r *repository) error { return c.sweepLinks(ctx, r, r.plan.lateLinks) },
+		c.forget,
 		c.sweepDerived,
 		c.sweepIndex,
 		c.sweepLayers,
@@ -56,7 +74,7 @@ func (c *collector) remove(ctx context.Context, file string, counted func()) err
 		}
 	}
 	if counted != nil {
-		c.options.Progress.Add("removed", 1)
+		c.options.Progress.Add(c.removed(), 1)
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		counted()
@@ -71,27 +89,47 @@ func (c *collector) sweepLinks(ctx context.Context, r *repository, links edges) 
 	})
 }
 
-// sweepTags removes the manifests that are to be removed from the histories of all
-// tags. Each history is read once.
+// sweepTags removes the manifests that are to be removed from the histories of all tags.
 func (c *collector) sweepTags(ctx context.Context, r *repository) error {
 	if c.options.DryRun || len(r.plan.revisions) == 0 {
 		return nil
 	}
-	tags, _, err := c.store.list(ctx, layout.Tags(r.name))
+	histories, err := c.histories(ctx, r, r.plan.revisions)
 	if err != nil {
 		return err
 	}
-	return each(ctx, c.store, tags, func(ctx context.Context, folder string) error {
+	return c.removeFromTags(ctx, r, r.plan.revisions, histories)
+}
+
+// histories are the tags that once pointed to manifests. The history of each tag is read
+// once.
+func (c *collector) histories(ctx context.Context, r *repository, manifests ids) (map[id][]string, error) {
+	tags, _, err := c.store.list(ctx, layout.Tags(r.name))
+	if err != nil {
+		return nil, err
+	}
+	var mu sync.Mutex
+	found := map[id][]string{}
+	err = each(ctx, c.store, tags, func(ctx context.Context, folder string) error {
 		tag := path.Base(folder)
 		history, err := c.store.digests(ctx, layout.TagIndex(r.name, tag))
-		if err != nil {
-			return err
-		}
+		mu.Lock()
+		defer mu.Unlock()
 		for _, d := range history {
-			if r.plan.revisions.has(c.digests.id(d)) {
-				if err := c.remove(ctx, layout.TagIndexEntry(r.name, tag, d), nil); err != nil {
-					return err
-				}
+			if n := c.digests.id(d); manifests.has(n) {
+				found[n] = append(found[n], tag)
+			}
+		}
+		return err
+	})
+	return found, err
+}
+
+func (c *collector) removeFromTags(ctx context.Context, r *repository, manifests ids, histories map[id][]string) error {
+	return each(ctx, c.store, manifests, func(ctx context.Context, n id) error {
+		for _, tag := range histories[n] {
+			if err := c.remove(ctx, layout.TagIndexEntry(r.name, tag, c.digests.digest(n)), nil); err != nil {
+				return err
 			}
 		}
 		return nil
@@ -99,27 +137,45 @@ func (c *collector) sweepTags(ctx context.Context, r *repository) error {
 }
 
 func (c *collector) sweepRevisions(ctx context.Context, r *repository) error {
-	err := each(ctx, c.store, r.plan.revisions, func(ctx context.Context, n id) error {
-		return c.remove(ctx, layout.Revision(r.name, c.digests.digest(n)), func() {
-			r.report.Manifests.Removed++
-			r.report.Bytes.Removed += c.bytesOf(r, n)
-		})
-	})
+	err := c.removeRevisions(ctx, r, r.plan.revisions)
 	if err != nil || c.options.DryRun {
 		return err
 	}
-	return each(ctx, c.store, r.plan.hollow, func(ctx context.Context, n id) error {
+	err = each(ctx, c.store, r.plan.hollow, func(ctx context.Context, n id) error {
 		return c.remove(ctx, layout.Revision(r.name, c.digests.digest(n)), nil)
+	})
+	if err != nil {
+		return err
+	}
+	return each(ctx, c.store, r.plan.hollowTags, func(ctx context.Context, name string) error {
+		if info, err := c.store.stat(ctx, layout.TagCurrent(r.name, name)); err != nil || info != nil {
+			return err
+		}
+		return c.remove(ctx, layout.Tag(r.name, name), nil)
 	})
 }
 
-func (c *collector) sweepLayers(ctx context.Context, r *repository) error {
-	err := each(ctx, c.store, r.plan.layers, func(ctx context.Context, n id) error {
+func (c *collector) removeRevisions(ctx context.Context, r *repository, revisions ids) error {
+	return each(ctx, c.store, revisions, func(ctx context.Context, n id) error {
+		err := c.remove(ctx, layout.Revision(r.name, c.digests.digest(n)), func() {
+			r.report.Manifests.Removed++
+			r.report.Bytes.Removed += c.bytesOf(r, n)
+		})
+		return cmp.Or(err, c.removePulls(ctx, r, n))
+	})
+}
+
+func (c *collector) removeLayers(ctx context.Context, r *repository, layers ids) error {
+	return each(ctx, c.store, layers, func(ctx context.Context, n id) error {
 		return c.remove(ctx, layout.Layer(r.name, c.digests.digest(n)), func() {
 			r.report.LayerLinks.Removed++
 			r.report.Bytes.Removed += c.bytesOf(r, n)
 		})
 	})
+}
+
+func (c *collector) sweepLayers(ctx context.Context, r *repository) error {
+	err := c.removeLayers(ctx, r, r.plan.layers)
 	if err != nil || c.options.DryRun {
 		return err
 	}
@@ -144,7 +200,11 @@ func (c *collector) sweepIndex(ctx context.Context, r *repository) error {
 		return nil
 	}
 	p := &r.plan
-	if err := each(ctx, c.store, r.markers, c.removeMarker); err != nil {
+	markers := r.markers
+	for _, subject := range p.others {
+		markers = append(markers, layout.OtherReferrers(r.name, c.digests.digest(subject)))
+	}
+	if err := each(ctx, c.store, markers, c.removeMarker); err != nil {
 		return err
 	}
 	err := each(ctx, c.store, p.subjects, func(ctx context.Context, n id) error {
@@ -166,8 +226,8 @@ func (c *collector) sweepIndex(ctx context.Context, r *repository) error {
 	return nil
 }
 
-// removeMarker removes what a repair left behind that was cut off, unless it is
-// under way.
+// removeMarker removes what a repair left behind that was cut off, and what says that
+// there are links of other algorithms, unless the repair or a push is under way.
 func (c *collector) removeMarker(ctx context.Context, file string) error {
 	info, err := c.store.stat(ctx, file)
 	if err != nil || info == nil || c.isYoung(info) {

@@ -185,6 +185,15 @@ func (t *tree) artifact(repo, name string, subject *v1.Descriptor, blobs ...v1.D
 	return d
 }
 
+// converted puts an image manifest into a repository that was converted from another
+// manifest.
+func (t *tree) converted(repo, name string, from v1.Descriptor) v1.Descriptor {
+	t.Helper()
+	image := imageOf(name, t.blob(repo, "{}"), nil)
+	image.Annotations[manifest.AnnotationConvertedFrom] = from.Digest.String()
+	return t.manifest(repo, name, image)
+}
+
 // index puts an index, or a Docker list, into a repository.
 func (t *tree) index(repo, name, mediaType string, children ...v1.Descriptor) v1.Descriptor {
 	t.Helper()
@@ -233,11 +242,11 @@ func files(tb testing.TB, driver storagedriver.StorageDriver) map[string]string 
 	return all
 }
 
-// copyTo writes files into a new tree.
+// copyTo writes files into a new tree, in order.
 func copyTo(tb testing.TB, all map[string]string, driver storagedriver.StorageDriver) storagedriver.StorageDriver {
 	tb.Helper()
-	for file, content := range all {
-		if err := driver.PutContent(context.Background(), file, []byte(content)); err != nil {
+	for _, file := range keys(all) {
+		if err := driver.PutContent(context.Background(), file, []byte(all[file])); err != nil {
 			tb.Fatal(err)
 		}
 	}
@@ -288,6 +297,6 @@ var types = manifest.NewTypes(orasArtifact)
 
 // tryCollect is Collect for a registry that knows ORAS artifacts.
 func tryCollect(ctx context.Context, driver storagedriver.StorageDriver, options Options) (Report, error) {
-	options.Reach = types.Reach
+	options.Reach, options.Describe = types.Reach, types.Dated
 	return Collect(ctx, driver, options)
 }

@@ -77,7 +77,7 @@ var damages = []struct {
 	}, func(image, _ v1.Descriptor) string { return layout.RevisionLink("r", image.Digest) }, false},
 	{
 		"manifest cannot be read", func(_ *tree, image, _ v1.Descriptor) string { return layout.BlobData(image.Digest) },
-		func(image, _ v1.Descriptor) string { return layout.BlobData(image.Digest) }, false,
+		func(image, _ v1.Descriptor) string { return "reading manifest " + image.Digest.String() }, false,
 	},
 	{
 		"tag cannot be read", func(*tree, v1.Descriptor, v1.Descriptor) string { return layout.TagCurrent("r", "v1") },
@@ -241,6 +241,10 @@ func TestStrayFiles(t *testing.T) {
 				tree.write(folder+"/notes.txt", "stray")
 				before[folder+"/notes.txt"] = "stray"
 			}
+			tree.remove(layout.Derived("r"))
+			maps.DeleteFunc(before, func(file, _ string) bool { return strings.HasPrefix(file, layout.Derived("r")+"/") })
+			tree.write(layout.Derived("r"), "no folder at all")
+			before[layout.Derived("r")] = "no folder at all"
 			collect(t, tree.driver, Options{Untagged: true})
 			if !maps.Equal(before, files(t, tree.driver)) {
 				t.Error("the tree has changed")

@@ -31,9 +31,22 @@ func appendDescriptor(b []byte, r *referrers.Referrer) []byte {
 }
 
 func appendString(b []byte, text string) []byte {
+	if isPlain(text) {
+		return append(append(append(b, '"'), text...), '"')
+	}
 	quoted, err := json.Marshal(text)
 	if err != nil { // a string can always be marshalled
 		return append(b, `""`...)
 	}
 	return append(b, quoted...)
+}
+
+// isPlain reports whether a text stands in JSON as it is, as nearly all do.
+func isPlain(text string) bool {
+	for _, c := range []byte(text) {
+		if c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			return false
+		}
+	}
+	return true
 }

@@ -57,11 +57,11 @@ func (v *View) Serve(w http.ResponseWriter, r *http.Request, lister Lister, repo
 	if err := checkLength(r.URL.RawQuery); err != nil {
 		return err
 	}
-	d, err := digest.Parse(subject)
+	d, err := referrers.ParseDigest(subject)
 	if err != nil {
 		return errcode.ErrorCodeDigestInvalid.WithDetail(map[string]string{"digest": subject, "reason": err.Error()})
 	}
-	q, err := v.parseQuery(r.URL.RawQuery)
+	q, err := v.parseQuery(r.URL.RawQuery, repository, d)
 	if err != nil {
 		return err
 	}
@@ -136,7 +136,7 @@ type page struct {
 }
 
 func (v *View) page(ctx context.Context, set *referrers.Set, q query) (*page, error) {
-	made, err := set.Memo(ctx, v.Name+"?"+q.key, func() (any, int, error) {
+	made, err := set.Memo(ctx, v.Name+"?"+q.key, func(ctx context.Context) (any, int, error) {
 		list, err := v.ordered(ctx, set)
 		if err != nil {
 			return nil, 0, err
@@ -156,7 +156,7 @@ func (v *View) page(ctx context.Context, set *referrers.Set, q query) (*page, er
 // ordered is the referrers that the view includes, in its order.
 func (v *View) ordered(ctx context.Context, set *referrers.Set) ([]placed, error) {
 	const placedSize = 32
-	made, err := set.Memo(ctx, v.Name, func() (any, int, error) {
+	made, err := set.Memo(ctx, v.Name, func(context.Context) (any, int, error) {
 		list := make([]placed, 0, len(set.Referrers))
 		for _, r := range set.Referrers {
 			if v.Includes == nil || v.Includes(r) {
@@ -187,8 +187,10 @@ func (v *View) makePage(ctx context.Context, set *referrers.Set, list []placed, 
 	if cap(p.body) > len(p.body)+len(p.body)/8 {
 		p.body = bytes.Clone(p.body) // without the room that it grew into
 	}
-	sum := sha256.Sum256(append([]byte(p.next+"\n"), p.body...))
-	p.etag = `"` + hex.EncodeToString(sum[:16]) + `"`
+	hash := sha256.New()
+	hash.Write([]byte(p.next + "\n"))
+	hash.Write(p.body)
+	p.etag = `"` + hex.EncodeToString(hash.Sum(nil)[:16]) + `"`
 	return p, nil
 }
 
@@ -203,7 +205,11 @@ func (v *View) fill(list []placed, q query, p *page) (body []byte, chosen []*ref
 		}
 		list = list[i:]
 	}
-	body = append(make([]byte, 0, min(MaxBytes, 512*len(list)+256)), v.Head...)
+	most := len(list)
+	if q.limit > 0 {
+		most = min(most, q.limit)
+	}
+	body = append(make([]byte, 0, min(MaxBytes, 512*most+256)), v.Head...)
 	left := MaxBytes - len(v.Tail)
 	var last placed
 	for _, item := range list {
@@ -220,7 +226,7 @@ func (v *View) fill(list []placed, q query, p *page) (body []byte, chosen []*ref
 			missing = len(annotationsMember) + item.AnnotationsSize
 		}
 		if len(chosen) == q.limit || len(chosen) > 0 && len(body)+missing > left {
-			p.next = encodeToken(v.Name, last)
+			p.next = q.encodeToken(last)
 			return body[:length], chosen, abridged
 		}
 		left -= missing

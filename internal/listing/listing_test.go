@@ -187,11 +187,44 @@ func TestEntityTag(t *testing.T) {
 	}
 }
 
+// parse parses a query of the listing that the tests ask for.
+func parse(v View, raw string) (query, error) { return v.parseQuery(raw, "r", digest.Digest(subject)) }
+
+// tokenOf is a token of the listing that a query asks for.
+func tokenOf(t testing.TB, v View, repository, subject, raw string) string {
+	t.Helper()
+	q, err := v.parseQuery(raw, repository, digest.Digest(subject))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return url.QueryEscape(q.encodeToken(placed{Undated(), many(1, 1)[0]}))
+}
+
+// A token is only for the listing that it comes from: elsewhere, its position would leave
+// something out.
+func TestTokensOfOtherListings(t *testing.T) {
+	oci := testView
+	oci.Name = "oci"
+	for name, token := range map[string]string{
+		"API": tokenOf(t, oci, "r", subject, ""), "repository": tokenOf(t, testView, "s", subject, ""),
+		"subject": tokenOf(t, testView, "r", digest.FromString("other").String(), ""), "filter": tokenOf(t, testView, "r", subject, "artifactType=a"),
+	} {
+		err := testView.Serve(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/x?nextToken="+token, nil), many(1, 1), "r", subject)
+		var coded errcode.Error
+		if !errors.As(err, &coded) || coded.Code != errcode.ErrorCodePaginationNumberInvalid {
+			t.Errorf("of another %s: %v", name, err)
+		}
+	}
+	token := tokenOf(t, testView, "r", subject, "artifactType=a&artifactType=b")
+	if _, err := parse(testView, "artifactType=b&artifactType=a&n=2&nextToken="+token); err != nil {
+		t.Errorf("the same filters in another order: %v", err)
+	}
+}
+
 func TestRefusedQueries(t *testing.T) {
-	token := url.QueryEscape(encodeToken("other", placed{Undated(), many(1, 1)[0]}))
 	for _, query := range []string{
 		"n=0", "n=-1", "n=x", "n=", "n=+1", "n=1.5", "n=%20", "n=1e3", "n=0x10",
-		"nextToken=", "nextToken=x", "nextToken=AAAA", "nextToken=" + strings.Repeat("A", 5_000), "nextToken=" + token, "n=%zz",
+		"nextToken=", "nextToken=x", "nextToken=AAAA", "nextToken=" + strings.Repeat("A", 5_000), "n=%zz",
 	} {
 		err := testView.Serve(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/x?"+query, nil), many(1, 1), "r", subject)
 		var coded errcode.Error
@@ -243,10 +276,14 @@ func TestPositionOfDistantTimes(t *testing.T) {
 
 // No token panics, and one that is taken is one that could have been given.
 func FuzzToken(f *testing.F) {
-	f.Add(encodeToken("test", placed{Undated(), many(1, 1)[0]}))
+	q, err := parse(testView, "")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(q.encodeToken(placed{Undated(), many(1, 1)[0]}))
 	f.Add("dGVzdAA")
 	f.Fuzz(func(t *testing.T, token string) {
-		if p := decodeToken("test", token); p != nil && encodeToken("test", *p) != token {
+		if p := q.decodeToken(token); p != nil && q.encodeToken(*p) != token {
 			t.Errorf("%q is taken, but is not the token of %v", token, p)
 		}
 	})
@@ -255,11 +292,11 @@ func FuzzToken(f *testing.F) {
 func FuzzQuery(f *testing.F) {
 	f.Add("n=1&artifactType=a%2Bb&nextToken=x")
 	f.Fuzz(func(t *testing.T, raw string) {
-		q, err := testView.parseQuery(raw)
+		q, err := parse(testView, raw)
 		if err != nil {
 			return
 		}
-		again, err := testView.parseQuery(q.link(encodeToken("test", placed{Undated(), many(1, 1)[0]})))
+		again, err := parse(testView, q.link(q.encodeToken(placed{Undated(), many(1, 1)[0]})))
 		if err != nil || again.limit != q.limit || fmt.Sprint(again.artifactTypes) != fmt.Sprint(q.artifactTypes) {
 			t.Errorf("%q: the next page is asked for with %+v, not %+v (%v)", raw, again, q, err)
 		}

@@ -2,6 +2,7 @@ package listing
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"math"
@@ -76,11 +77,14 @@ type query struct {
 	after         *placed  // nil: from the start
 	kept          []string // parameters that say what is listed, encoded
 	key           string   // tells queries apart
+
+	view, repository string // of the listing
+	subject          digest.Digest
 }
 
-// parseQuery reads the query of a request for a listing.
-func (v *View) parseQuery(raw string) (query, error) {
-	q := query{limit: -1}
+// parseQuery reads the query of a request for the listing of a subject in a repository.
+func (v *View) parseQuery(raw, repository string, subject digest.Digest) (query, error) {
+	q := query{limit: -1, view: v.Name, repository: repository, subject: subject}
 	if raw == "" {
 		return q, nil
 	}
@@ -96,15 +100,15 @@ func (v *View) parseQuery(raw string) (query, error) {
 			return q, err
 		}
 	}
-	if values.Has(queryToken) {
-		token := values.Get(queryToken)
-		if q.after = decodeToken(v.Name, token); q.after == nil {
-			return q, invalid(queryToken, token, "is not a token of this listing")
-		}
-	}
 	for _, t := range values[queryType] {
 		if t != "" && !slices.Contains(q.artifactTypes, t) {
 			q.artifactTypes = append(q.artifactTypes, t)
+		}
+	}
+	if values.Has(queryToken) {
+		token := values.Get(queryToken)
+		if q.after = q.decodeToken(token); q.after == nil {
+			return q, invalid(queryToken, token, "is not a token of this listing")
 		}
 	}
 	q.key = q.link(values.Get(queryToken))
@@ -149,28 +153,27 @@ func (q query) link(token string) string {
 // escape percent-encodes everything that is not a letter, digit, or one of -_.~
 func escape(text string) string { return strings.ReplaceAll(url.QueryEscape(text), "+", "%20") }
 
-// A token is the position of the last entry of a page. It holds a name for the
-// view's order, the two numbers of the position, and the digest.
-func encodeToken(view string, p placed) string {
-	b := append(make([]byte, 0, 128), view...)
-	b = append(b, 0)
+// A token is the position of the last entry of a page. It holds what tells the listing from
+// others, the two numbers of the position, and the digest.
+func (q query) encodeToken(p placed) string {
+	b := append(make([]byte, 0, 128), q.mark()...)
 	b = binary.BigEndian.AppendUint64(b, uint64(p.seconds))
 	b = binary.BigEndian.AppendUint32(b, uint32(p.nanos))
 	b = append(b, p.Digest...)
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-// decodeToken is nil for what is no token of the view.
-func decodeToken(view, token string) *placed {
+// decodeToken is nil for what is no token of the listing.
+func (q query) decodeToken(token string) *placed {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(token)
 	if err != nil {
 		return nil
 	}
-	rest, ok := strings.CutPrefix(string(b), view+"\x00")
+	rest, ok := strings.CutPrefix(string(b), q.mark())
 	if !ok || len(rest) <= 12 {
 		return nil
 	}
-	d, err := digest.Parse(rest[12:])
+	d, err := referrers.ParseDigest(rest[12:])
 	if err != nil {
 		return nil
 	}
@@ -178,4 +181,12 @@ func decodeToken(view, token string) *placed {
 	p.seconds = int64(binary.BigEndian.Uint64([]byte(rest[:8])))
 	p.nanos = int32(binary.BigEndian.Uint32([]byte(rest[8:12])))
 	return p
+}
+
+// mark tells the listing, with its filters, from others.
+func (q query) mark() string {
+	const size = 8
+	types := slices.Sorted(slices.Values(q.artifactTypes))
+	hash := sha256.Sum256([]byte(strings.Join(append([]string{q.view, q.repository, q.subject.String()}, types...), "\x00")))
+	return string(hash[:size])
 }

@@ -13,13 +13,13 @@ import (
 
 // Artifact is an artifact manifest as distribution handles it.
 type Artifact struct {
-	kind     manifest.Type
-	content  []byte
-	parsed   *manifest.Manifest // nil if the content cannot be read at all
-	problems manifest.Problems  // found in the content alone
+	mediaType string
+	content   []byte
+	parsed    *manifest.Manifest // nil until it is read, and if it cannot be
 }
 
-// References implements distribution.Manifest.
+// References implements distribution.Manifest. A manifest that is pushed has none
+// until it is put into a repository, whose registry knows its type.
 func (a *Artifact) References() []v1.Descriptor {
 	if a.parsed == nil {
 		return nil
@@ -29,33 +29,27 @@ func (a *Artifact) References() []v1.Descriptor {
 
 // Payload implements distribution.Manifest: the bytes that were pushed.
 func (a *Artifact) Payload() (mediaType string, content []byte, err error) {
-	return a.kind.MediaType, a.content, nil
+	return a.mediaType, a.content, nil
 }
 
 // RegisterTypes makes distribution hand manifests of these types to a Namespace.
 // It changes distribution's process-wide table, and may be called again.
 func RegisterTypes(types []manifest.Type) error {
 	for _, kind := range types {
-		if slices.Contains(distribution.ManifestMediaTypes(), kind.MediaType) {
+		mediaType := kind.MediaType
+		if slices.Contains(distribution.ManifestMediaTypes(), mediaType) {
 			continue
 		}
 		unmarshal := func(content []byte) (distribution.Manifest, v1.Descriptor, error) {
-			return newArtifact(kind, content), v1.Descriptor{
-				MediaType: kind.MediaType,
+			return &Artifact{mediaType: mediaType, content: slices.Clone(content)}, v1.Descriptor{
+				MediaType: mediaType,
 				Digest:    digest.FromBytes(content),
 				Size:      int64(len(content)),
 			}, nil
 		}
-		if err := distribution.RegisterManifestSchema(kind.MediaType, unmarshal); err != nil {
-			return fmt.Errorf("registering the manifest type %s: %w", kind.MediaType, err)
+		if err := distribution.RegisterManifestSchema(mediaType, unmarshal); err != nil {
+			return fmt.Errorf("registering the manifest type %s: %w", mediaType, err)
 		}
 	}
 	return nil
-}
-
-// newArtifact reads an artifact manifest. What is wrong with it is kept, so that
-// a push can report it together with what is missing in the repository.
-func newArtifact(kind manifest.Type, content []byte) *Artifact {
-	parsed, problems := kind.Parse(content)
-	return &Artifact{kind: kind, content: slices.Clone(content), parsed: parsed, problems: problems}
 }

@@ -27,6 +27,7 @@ type manifests struct {
 	ns         *Namespace
 	repository *repository
 	name       string
+	options    []distribution.ManifestServiceOption
 }
 
 // Enumerate implements distribution.ManifestEnumerator.
@@ -41,7 +42,10 @@ func (m *manifests) Enumerate(ctx context.Context, ingester func(digest.Digest) 
 // Get implements distribution.ManifestService. Distribution's own types come
 // from distribution, because its handlers tell them apart by their Go types.
 func (m *manifests) Get(ctx context.Context, d digest.Digest, options ...distribution.ManifestServiceOption) (distribution.Manifest, error) {
-	found, err := m.ManifestService.Get(ctx, d, options...)
+	if err := m.use(ctx, d); err != nil {
+		return nil, err
+	}
+	found, err := m.read(ctx, d, options)
 	if err == nil || errors.As(err, new(distribution.ErrManifestUnknownRevision)) || ctx.Err() != nil {
 		return found, err
 	}
@@ -59,11 +63,10 @@ func (m *manifests) Get(ctx context.Context, d digest.Digest, options ...distrib
 		if parseErr != nil {
 			return err
 		}
-		kind, ok := m.ns.options.Types.ExtraOf(parsed.MediaType)
-		if !ok {
+		if _, ok := m.ns.options.Types.ExtraOf(parsed.MediaType); !ok {
 			return err
 		}
-		artifact = &Artifact{kind: kind, content: slices.Clone(content), parsed: parsed}
+		artifact = &Artifact{mediaType: parsed.MediaType, content: slices.Clone(content), parsed: parsed}
 		return nil
 	})
 	if readErr != nil {
@@ -72,13 +75,27 @@ func (m *manifests) Get(ctx context.Context, d digest.Digest, options ...distrib
 	return artifact, nil
 }
 
+// read lets distribution read a manifest. It panics at a few that it cannot read.
+func (m *manifests) read(ctx context.Context, d digest.Digest, options []distribution.ManifestServiceOption) (found distribution.Manifest, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("reading manifest %s: %v", d, p)
+		}
+	}()
+	return m.ManifestService.Get(ctx, d, options...)
+}
+
 // Put implements distribution.ManifestService. When it returns without error,
 // the manifest is stored and listed as a referrer of its subject.
 func (m *manifests) Put(ctx context.Context, pushed distribution.Manifest, options ...distribution.ManifestServiceOption) (digest.Digest, error) {
 	if artifact, ok := pushed.(*Artifact); ok {
 		return m.putArtifact(ctx, artifact)
 	}
-	content, problems, err := ociContent(pushed)
+	var problems manifest.Problems
+	if !m.isPulled(ctx) {
+		pushed, problems = m.ns.options.URLs.check(pushed)
+	}
+	content, err := ociContent(pushed)
 	if err != nil {
 		return "", err
 	}
@@ -89,7 +106,7 @@ func (m *manifests) Put(ctx context.Context, pushed distribution.Manifest, optio
 	if subject != nil {
 		return m.putReferrer(ctx, pushed, subject.Digest, options)
 	}
-	d, err := m.ManifestService.Put(ctx, pushed, options...)
+	d, err := m.put(ctx, pushed, options)
 	if err == nil {
 		m.pushed(d, pushed, "")
 	}
@@ -104,28 +121,19 @@ func (m *manifests) pushed(d digest.Digest, pushed distribution.Manifest, subjec
 }
 
 // ociContent is the bytes of a manifest that may have a subject, nil for others.
-func ociContent(pushed distribution.Manifest) (content []byte, problems manifest.Problems, err error) {
-	var version int
-	switch pushed := pushed.(type) {
-	case *ocischema.DeserializedManifest:
-		version = pushed.SchemaVersion
-	case *ocischema.DeserializedImageIndex:
-		version = pushed.SchemaVersion
-	default:
-		return nil, nil, nil
+func ociContent(pushed distribution.Manifest) (content []byte, err error) {
+	switch pushed.(type) {
+	case *ocischema.DeserializedManifest, *ocischema.DeserializedImageIndex:
+		_, content, err = pushed.Payload()
 	}
-	if version != 2 { // which distribution would report as its own failure
-		problems.Add("schemaVersion", "must be 2")
-	}
-	_, content, err = pushed.Payload()
-	return content, problems, err
+	return content, err
 }
 
 // putReferrer lets distribution store a manifest, and links it to its subject.
 func (m *manifests) putReferrer(ctx context.Context, pushed distribution.Manifest, subject digest.Digest,
 	options []distribution.ManifestServiceOption,
 ) (digest.Digest, error) {
-	d, err := m.ManifestService.Put(ctx, pushed, options...)
+	d, err := m.put(ctx, pushed, options)
 	if err != nil {
 		return "", err
 	}
@@ -147,15 +155,21 @@ func (m *manifests) link(ctx context.Context, d digest.Digest, pushed distributi
 }
 
 func (m *manifests) putArtifact(ctx context.Context, a *Artifact) (digest.Digest, error) {
-	// What a pull-through cache puts here was pulled, not pushed.
-	if key := m.ns.options.Disabled[a.kind.MediaType]; key != "" && !m.ns.options.Proxy {
-		return "", invalid(manifest.Problems{{
-			Field: "mediaType", Reason: fmt.Sprintf("%s is not accepted, because %s is false", a.kind.MediaType, key),
-		}})
+	kind, problems := m.kindOf(ctx, a)
+	if len(problems) > 0 {
+		return "", invalid(problems)
 	}
-	problems := a.problems
-	if a.parsed != nil && !m.ns.options.Proxy {
-		missing, err := m.verify(ctx, a)
+	a.parsed, problems = kind.Parse(a.content)
+	if a.parsed != nil {
+		if err := m.useForPush(ctx, a.content); err != nil {
+			return "", err
+		}
+		if err := m.replaceDamaged(ctx, a.content); err != nil {
+			return "", err
+		}
+	}
+	if a.parsed != nil && !m.isPulled(ctx) {
+		missing, err := m.verify(ctx, a, kind)
 		if err != nil {
 			return "", err
 		}
@@ -164,17 +178,9 @@ func (m *manifests) putArtifact(ctx context.Context, a *Artifact) (digest.Digest
 	if len(problems) > 0 {
 		return "", invalid(problems)
 	}
-	d := digest.FromBytes(a.content)
-	switch info, err := m.ns.driver.Stat(ctx, layout.BlobData(d)); {
-	case layout.IsNotFound(err), err == nil && info.Size() != int64(len(a.content)):
-		if err := m.ns.driver.PutContent(ctx, layout.BlobData(d), a.content); err != nil {
-			return "", fmt.Errorf("storing manifest %s: %w", d, err)
-		}
-	case err != nil:
-		return "", fmt.Errorf("asking for manifest %s: %w", d, err)
-	}
-	if err := m.ns.driver.PutContent(ctx, layout.RevisionLink(m.name, d), []byte(d)); err != nil {
-		return "", fmt.Errorf("putting manifest %s into %s: %w", d, m.name, err)
+	d := digestOf(ctx, a.content)
+	if err := m.store(ctx, d, a.content); err != nil {
+		return "", err
 	}
 	if a.parsed.Subject == nil {
 		m.pushed(d, a, "")
@@ -183,14 +189,33 @@ func (m *manifests) putArtifact(ctx context.Context, a *Artifact) (digest.Digest
 	return d, m.link(ctx, d, a, a.parsed.Subject.Digest)
 }
 
+// isPulled reports whether a manifest was pulled from elsewhere, and not pushed: nothing
+// is asked of it then but that it can be stored.
+func (m *manifests) isPulled(ctx context.Context) bool {
+	return m.ns.options.Proxy || push.PartialOf(ctx) != ""
+}
+
+// kindOf is the type of a manifest that is pushed, if the registry takes it.
+func (m *manifests) kindOf(ctx context.Context, a *Artifact) (kind manifest.Type, problems manifest.Problems) {
+	kind, known := m.ns.options.Types.ExtraOf(a.mediaType)
+	key := m.ns.options.Disabled[a.mediaType]
+	switch {
+	case !known: // another registry in this process has registered it
+		problems.Add("mediaType", "%s is not a type of manifests here", a.mediaType)
+	case key != "" && !m.isPulled(ctx):
+		problems.Add("mediaType", "%s is not accepted, because %s is false", a.mediaType, key)
+	}
+	return kind, problems
+}
+
 // verifyConcurrency is how many blobs of one manifest are looked up at once.
 const verifyConcurrency = 16
 
 // verify finds what an artifact manifest refers to and the repository does not
 // have. An error means that the storage could not tell.
-func (m *manifests) verify(ctx context.Context, a *Artifact) (manifest.Problems, error) {
+func (m *manifests) verify(ctx context.Context, a *Artifact, kind manifest.Type) (manifest.Problems, error) {
 	var problems manifest.Problems
-	if subject := a.parsed.Subject; subject != nil && a.kind.SubjectMustExist {
+	if subject := a.parsed.Subject; subject != nil && kind.SubjectMustExist {
 		there, err := m.ns.index.HasRevision(ctx, m.name, subject.Digest)
 		if err != nil {
 			return nil, err
@@ -274,6 +299,11 @@ func (m *manifests) Delete(ctx context.Context, d digest.Digest) error {
 	if !m.ns.options.DeleteEnabled {
 		return distribution.ErrUnsupported
 	}
+	if tags, ok := m.repository.Tags(ctx).(immutableTags); ok {
+		if err := tags.checkDelete(ctx, d); err != nil {
+			return err
+		}
+	}
 	subject, err := m.subjectOf(ctx, d)
 	if err != nil {
 		return fmt.Errorf("deleting a manifest of %s: %w", m.name, err)
@@ -307,13 +337,14 @@ const deleteAttempts = 3
 
 // deleteRevision lets distribution delete a manifest. One that another replica
 // has deleted is unknown, though a descriptor cache may still know it and the
-// storage driver report it in its own way.
+// storage driver report it in its own way. The other way round, distribution deletes
+// nothing that a shared cache has just forgotten, and calls it unknown.
 func (m *manifests) deleteRevision(ctx context.Context, d digest.Digest) error {
 	var err error
 	for range deleteAttempts {
 		err = m.ManifestService.Delete(ctx, d)
 		switch {
-		case err == nil || errors.Is(err, distribution.ErrBlobUnknown):
+		case err == nil || errors.Is(err, distribution.ErrUnsupported):
 			return err
 		case layout.IsNotFound(err):
 			return distribution.ErrBlobUnknown
@@ -325,6 +356,9 @@ func (m *manifests) deleteRevision(ctx context.Context, d digest.Digest) error {
 		if !there {
 			return distribution.ErrBlobUnknown
 		}
+	}
+	if errors.Is(err, distribution.ErrBlobUnknown) {
+		return errors.New("the descriptor cache does not know a manifest that is there")
 	}
 	return err
 }

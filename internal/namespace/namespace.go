@@ -6,13 +6,16 @@ package namespace
 import (
 	"context"
 	"errors"
+	"io"
 
 	"github.com/distribution/distribution/v3"
+	"github.com/distribution/distribution/v3/registry/storage"
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/distribution/reference"
 
 	"github.com/oras-distribution/registry/internal/layout"
 	"github.com/oras-distribution/registry/internal/manifest"
+	"github.com/oras-distribution/registry/internal/push"
 	"github.com/oras-distribution/registry/internal/referrers"
 )
 
@@ -25,6 +28,12 @@ type Options struct {
 	Disabled map[string]string
 	// DeleteEnabled is the switch `storage.delete.enabled`.
 	DeleteEnabled bool
+	// Validation is how distribution is configured to verify manifests.
+	Validation []storage.RegistryOption
+	// URLs are the rules for the URLs of layers; nil allows all.
+	URLs *URLs
+	// Immutable reports which tags of a repository cannot be moved or deleted; nil: none.
+	Immutable func(repository string) func(tag string) bool
 	// Proxy says that this is a pull-through cache, whose manifests are there before
 	// their blobs are.
 	Proxy bool
@@ -58,6 +67,16 @@ func (n *Namespace) Repository(ctx context.Context, name reference.Named) (distr
 	return &repository{Repository: inner, namespace: n}, nil
 }
 
+// Repositories implements distribution.Namespace. Where nothing has been pushed yet, there
+// are none.
+func (n *Namespace) Repositories(ctx context.Context, names []string, last string) (int, error) {
+	found, err := n.Namespace.Repositories(ctx, names, last)
+	if layout.IsNotFound(err) {
+		return found, io.EOF
+	}
+	return found, err
+}
+
 // Enumerate implements distribution.RepositoryEnumerator.
 func (n *Namespace) Enumerate(ctx context.Context, ingester func(string) error) error {
 	enumerator, ok := n.Namespace.(distribution.RepositoryEnumerator)
@@ -85,9 +104,14 @@ type repository struct {
 
 // Manifests implements distribution.Repository.
 func (r *repository) Manifests(ctx context.Context, options ...distribution.ManifestServiceOption) (distribution.ManifestService, error) {
+	if push.PartialOf(ctx) != "" {
+		options = append(options, storage.SkipLayerVerification())
+	}
 	inner, err := r.Repository.Manifests(ctx, options...)
 	if err != nil {
 		return nil, err
 	}
-	return &manifests{ManifestService: inner, repository: r, name: r.Named().Name(), ns: r.namespace}, nil
+	return tagging{&manifests{
+		ManifestService: inner, repository: r, name: r.Named().Name(), options: options, ns: r.namespace,
+	}}, nil
 }

@@ -43,27 +43,33 @@ type world struct {
 	blobs     distribution.BlobStore
 }
 
-// hooked is a storage driver that does something else before a file is written.
+// hooked is a storage driver that does something else before a file is written, and
+// fails to write those for which fail returns an error.
 type hooked struct {
 	storagedriver.StorageDriver
 	before func(path string)
+	fail   func(path string) error
 }
 
 func (h *hooked) PutContent(ctx context.Context, path string, content []byte) error {
 	if h.before != nil {
 		h.before(path)
 	}
+	if h.fail != nil {
+		if err := h.fail(path); err != nil {
+			return err
+		}
+	}
 	return h.StorageDriver.PutContent(ctx, path, content)
 }
 
-func newWorld(t *testing.T, options namespace.Options) *world {
+func newWorld(t *testing.T, options namespace.Options, stock ...storage.RegistryOption) *world {
 	t.Helper()
 	if err := namespace.RegisterTypes(kinds); err != nil {
 		t.Fatal(err)
 	}
 	options.Types = manifest.NewTypes(kinds...)
 	w := &world{t: t, driver: &hooked{StorageDriver: inmemory.New()}}
-	var stock []storage.RegistryOption
 	if options.DeleteEnabled {
 		stock = append(stock, storage.EnableDelete)
 	}

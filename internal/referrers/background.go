@@ -24,77 +24,70 @@ type Progress struct {
 	// are no more.
 	Repositories, Ready int64
 	Done                bool
+	// Failed says that not all could be made ready or found, and that it will be tried again.
+	Failed bool
 }
 
 // PrepareAll makes all repositories ready in the background, so that few requests
 // have to wait for theirs. enumerate calls its argument for each repository.
-// report is called now and then, and at the end. Failures are reported to the
-// Observer and tried again until ctx ends or the Index is closed.
+// report is called now and then, and at the end of each attempt. Failures are reported to
+// the Observer and tried again until the Index is closed.
 func (x *Index) PrepareAll(enumerate func(context.Context, func(repository string) error) error, report func(Progress)) {
-	x.work.Add(1)
-	go func() {
-		defer x.work.Done()
-		for x.ctx.Err() == nil {
+	x.work.Go(func() {
+		for {
 			err := x.prepareOnce(enumerate, report)
-			if err == nil {
+			if err == nil || x.ctx.Err() != nil {
 				return
 			}
-			if x.ctx.Err() == nil {
-				x.options.Observer.Failed("", err)
-			}
+			x.failed("", err)
 			select {
 			case <-x.ctx.Done():
+				return
 			case <-time.After(retryAfter):
 			}
 		}
-	}()
+	})
 }
 
 func (x *Index) prepareOnce(enumerate func(context.Context, func(string) error) error, report func(Progress)) error {
 	var found, ready atomic.Int64
-	progress := func(done bool) Progress {
-		return Progress{Repositories: found.Load(), Ready: ready.Load(), Done: done}
+	progress := func(done, failed bool) Progress {
+		return Progress{Repositories: found.Load(), Ready: ready.Load(), Done: done, Failed: failed}
 	}
 	ticker := time.NewTicker(10 * time.Second)
 	defer ticker.Stop()
-	group, ctx := errgroup.WithContext(x.ctx)
+	var group errgroup.Group // the others are not worse for one that fails
 	group.SetLimit(backgroundRepositories)
-	var failed atomic.Pointer[error]
-	err := enumerate(ctx, func(repository string) error {
+	err := enumerate(x.ctx, func(repository string) error {
 		found.Add(1)
 		select {
 		case <-ticker.C:
-			report(progress(false))
+			report(progress(false, false))
 		default:
 		}
 		group.Go(func() error {
-			if err := x.index(ctx, repository); err != nil {
-				failed.Store(&err)
-				return nil // the others are not worse for it
+			err := x.index(x.ctx, repository)
+			if err == nil {
+				ready.Add(1)
 			}
-			ready.Add(1)
-			return nil
+			return err
 		})
-		return ctx.Err()
+		return x.ctx.Err()
 	})
-	_ = group.Wait()
 	if layout.IsNotFound(err) {
 		err = nil // nothing is stored yet
 	}
-	if p := failed.Load(); p != nil {
-		err = errors.Join(err, *p)
-	}
-	if err == nil {
-		report(progress(true))
+	if err = errors.Join(err, group.Wait()); x.ctx.Err() == nil {
+		report(progress(err == nil, err != nil))
 	}
 	return err
 }
 
 // index makes a repository ready, and links what it has found if that was not
-// known before.
+// known before and is from now on.
 func (x *Index) index(ctx context.Context, repository string) error {
 	result, err := x.makeReady(ctx, repository)
-	if err != nil || result.Read == 0 || x.options.ReadOnly {
+	if err != nil || !result.noted {
 		return err
 	}
 	s := &scanner{index: x, repository: repository, step: func() {}}

@@ -9,23 +9,22 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/oras-distribution/registry/internal/layout"
 )
 
 // Rebuild reads every manifest of a repository, whatever is known of it, and
-// links those that have a subject, as a push would. With ReadOnly nothing is
-// written, and the result says what would have been. each is called for each
-// manifest read. It may run beside serving registries.
+// links those that have a subject, as a push would. Where nothing may be written, the
+// result says what would have been. each is called for each manifest read. It may run
+// beside serving registries.
 func (x *Index) Rebuild(ctx context.Context, repository string, each func()) (ScanResult, error) {
-	s := &scanner{index: x, repository: repository, step: each, afresh: true, dry: x.options.ReadOnly}
+	s := &scanner{index: x, repository: repository, step: each, afresh: true}
 	if err := s.run(ctx); err != nil {
 		return s.result, err
 	}
 	s.step = func() {} // all have been read
-	left, err := s.settle(ctx, s.pairs)
+	left, err := s.settle(ctx, append(s.pairs, s.attached...))
 	s.result.Added += len(left)
 	return s.result, err
 }
@@ -64,9 +63,10 @@ const (
 // missing or wrong are written as a push would write them, and what no registry
 // writes is removed. It may run beside serving registries: what seems wrong is
 // asked for again before it is reported, and no link that a push may be making
-// at that moment is ever removed. each is called for each manifest and link read.
+// at that moment is ever removed; see StillMissing, too. each is called for each
+// manifest and link read.
 func (x *Index) Verify(ctx context.Context, repository string, repair bool, each func()) ([]Fault, error) {
-	scan := &scanner{index: x, repository: repository, step: each, afresh: true, dry: true}
+	scan := &scanner{index: x, repository: repository, step: each, afresh: true}
 	if err := scan.run(ctx); err != nil {
 		return nil, err
 	}
@@ -87,6 +87,28 @@ func (x *Index) Verify(ctx context.Context, repository string, repair bool, each
 	return v.faults, forEach(ctx, x.options.Concurrency, v.faults, func(ctx context.Context, i int) error {
 		return v.repair(ctx, &v.faults[i])
 	})
+}
+
+// StillMissing returns those faults that are not of the kind FaultMissing, or still there. A
+// push or delete that is under way looks like a missing link for a moment.
+func (x *Index) StillMissing(ctx context.Context, faults []Fault) ([]Fault, error) {
+	fine := make([]bool, len(faults))
+	err := forEach(ctx, x.options.Concurrency, faults, func(ctx context.Context, i int) error {
+		if faults[i].Kind != FaultMissing {
+			return nil
+		}
+		s := &scanner{index: x, repository: faults[i].Repository}
+		missing, err := s.isMissing(ctx, faults[i].link)
+		fine[i] = !missing
+		return err
+	})
+	var left []Fault
+	for i, f := range faults {
+		if !fine[i] {
+			left = append(left, f)
+		}
+	}
+	return left, err
 }
 
 // forEach calls do with each place in a list, several at once.
@@ -114,22 +136,43 @@ func (v *verifier) found(kind, where, reason string, link pair) {
 	v.faults = append(v.faults, Fault{Repository: v.scan.repository, Kind: kind, Path: where, Reason: reason, link: link})
 }
 
+// walkedAtOnce is how many subjects are walked together: the paths of their links
+// are in memory meanwhile.
+const walkedAtOnce = 256
+
 // walk reads all links: <alg>/<subject>/<alg>/<referrer>/link.
 func (v *verifier) walk(ctx context.Context) error {
-	concurrency := v.index.options.Concurrency
-	folders := []string{layout.Subjects(v.scan.repository)}
-	for range 4 {
+	subjects, err := v.below(ctx, []string{layout.Subjects(v.scan.repository)})
+	if err != nil {
+		return err
+	}
+	for some := range slices.Chunk(subjects, walkedAtOnce) {
+		links, err := v.below(ctx, some)
+		if err != nil {
+			return err
+		}
+		err = forEach(ctx, v.index.options.Concurrency, links, func(ctx context.Context, i int) error { return v.read(ctx, links[i]) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// below lists what is two levels below some folders.
+func (v *verifier) below(ctx context.Context, folders []string) ([]string, error) {
+	for range 2 {
 		below := make([][]string, len(folders))
-		err := forEach(ctx, concurrency, folders, func(ctx context.Context, i int) (err error) {
+		err := forEach(ctx, v.index.options.Concurrency, folders, func(ctx context.Context, i int) (err error) {
 			below[i], err = v.list(ctx, folders[i])
 			return err
 		})
 		if err != nil {
-			return err
+			return nil, err
 		}
 		folders = slices.Concat(below...)
 	}
-	return forEach(ctx, concurrency, folders, func(ctx context.Context, i int) error { return v.read(ctx, folders[i]) })
+	return folders, nil
 }
 
 // list lists a folder. A file in its place is a fault.
@@ -148,12 +191,12 @@ func (v *verifier) list(ctx context.Context, folder string) ([]string, error) {
 // read checks the folder of one link.
 func (v *verifier) read(ctx context.Context, folder string) error {
 	v.scan.step()
-	if strings.HasPrefix(path.Base(folder), layout.RestoringPrefix) {
+	if name := path.Base(folder); layout.IsOtherAlgorithms(name) || strings.HasPrefix(name, layout.RestoringPrefix) {
 		return nil
 	}
 	file := folder + "/" + layout.LinkName
 	subject, referrer, ok := layout.ParseReferrer(v.scan.repository, file)
-	if !ok || referrer.Algorithm() != digest.Canonical {
+	if !ok || !slices.Contains(layout.Algorithms(), referrer.Algorithm()) {
 		v.found(FaultMalformed, folder, "this is not the path of a link", pair{})
 		return nil
 	}
@@ -179,6 +222,9 @@ func (v *verifier) read(ctx context.Context, folder string) error {
 	case strings.TrimSpace(string(content)) != referrer.String():
 		v.found(FaultMalformed, folder, fmt.Sprintf("the link says %q", content[:min(len(content), 100)]), l)
 	}
+	if seen, err := v.index.isSeen(ctx, v.scan.repository, l); err != nil || !seen {
+		return err // compare finds what listings would not see
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.links[l] = true
@@ -201,7 +247,7 @@ func (v *verifier) dangling(ctx context.Context, folder string) error {
 
 // compare finds the manifests that are not linked.
 func (v *verifier) compare(ctx context.Context) error {
-	missing := slices.DeleteFunc(v.scan.pairs, func(p pair) bool { return v.links[p] })
+	missing := slices.DeleteFunc(append(v.scan.pairs, v.scan.attached...), func(p pair) bool { return v.links[p] })
 	return forEach(ctx, v.index.options.Concurrency, missing, func(ctx context.Context, i int) error {
 		p := missing[i]
 		is, err := v.scan.isMissing(ctx, p)
@@ -216,22 +262,31 @@ func (v *verifier) repair(ctx context.Context, f *Fault) (err error) {
 	x := v.index
 	switch {
 	case f.link != pair{}:
-		err = x.restoring(ctx, f.Repository, f.link.subject, func() (err error) {
-			f.Repaired, err = x.restore(ctx, f.Repository, f.link.subject, f.link.referrer)
-			return err
-		})
+		err = x.restore(ctx, f.Repository, pairs{f.link}, 1, func(_ int, there bool) { f.Repaired = there })
 		if err == nil && !f.Repaired {
 			f.Reason, f.Repaired = "the manifest was deleted meanwhile", true
 		}
 	case f.Kind == FaultMalformed:
-		err = x.driver.Delete(ctx, f.Path)
-		if layout.IsNotFound(err) {
-			err = nil
-		}
+		err = layout.Remove(ctx, x.driver, f.Path)
 		f.Repaired = err == nil
 	}
 	if err != nil {
 		return fmt.Errorf("repairing %s: %w", f.Path, err)
 	}
 	return nil
+}
+
+// Known counts the manifests of a repository, and those among them of which it is written
+// down which subject they name: the others have to be read before it can be listed.
+func (x *Index) Known(ctx context.Context, repository string) (manifests, known int, err error) {
+	s := &scanner{index: x, repository: repository}
+	if err := s.ask(ctx); err != nil {
+		return 0, 0, err
+	}
+	for d := range s.present {
+		if _, ok := s.known[d]; ok {
+			known++
+		}
+	}
+	return len(s.present), known, nil
 }

@@ -23,11 +23,7 @@ const factsMagic = "manifests/1"
 func (f facts) encode(repository, types string) []byte {
 	var body strings.Builder
 	for d, subject := range f {
-		body.WriteString(string(d))
-		if subject != "" {
-			body.WriteString(" " + string(subject))
-		}
-		body.WriteString("\n")
+		body.WriteString(strings.TrimSuffix(string(d+" "+subject), " ") + "\n")
 	}
 	return []byte(factsHead(repository, types, body.String()) + body.String())
 }
@@ -75,15 +71,12 @@ func (x *Index) readDerived(ctx context.Context, repository, file string, limit 
 		return ctx.Err()
 	}
 	if err != nil && !layout.IsNotFound(err) {
-		x.options.Observer.Failed(repository, fmt.Errorf("%s counts as none: %w", file, err))
+		x.failed(repository, fmt.Errorf("%s counts as none: %w", file, err))
 	}
 	return nil
 }
 
 func (x *Index) writeFacts(ctx context.Context, repository string, f facts) error {
-	if x.options.ReadOnly {
-		return nil
-	}
 	if err := x.driver.PutContent(ctx, layout.DerivedManifests(repository), f.encode(repository, x.types)); err != nil {
 		return fmt.Errorf("writing what is known of the manifests of %s: %w", repository, err)
 	}

@@ -17,10 +17,11 @@
 //   - A repository answers once it is known of each of its manifests which subject
 //     it names (see scan). Those that this process has not asked for yet are asked
 //     for when their subject is listed first, and linked if they are not, which other
-//     replicas are told while it lasts (see restoring).
+//     replicas are told while it lasts (see restore).
 package referrers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,9 +49,6 @@ type Options struct {
 	// MaxAnnotations is the size, in bytes of JSON, above which a manifest's
 	// annotations are not listed.
 	MaxAnnotations int
-	// ReadOnly forbids all writing. What would have been linked is then asked for
-	// again by every listing.
-	ReadOnly bool
 	// Background makes all repositories ready after start: see PrepareAll.
 	Background bool
 	// Types are the types of manifests that are known. Nil are distribution's own.
@@ -58,6 +56,8 @@ type Options struct {
 	// Unlisted reports whether manifests of a media type are left out of all
 	// listings. It may be nil.
 	Unlisted func(mediaType string) bool
+	// Names is layout.Names of the driver, or does the same faster. It may be nil.
+	Names func(ctx context.Context, folder string) ([]string, error)
 	// Observer is told what happens. It may be nil.
 	Observer Observer
 }
@@ -127,14 +127,18 @@ func (e NotReadyError) Error() string {
 	return fmt.Sprintf("repository %s is being indexed", e.Repository)
 }
 
-// New makes an Index over a storage driver. Close ends its work.
+// New makes an Index over a storage driver. Over one that is layout.ReadOnly, what
+// would be linked is asked for again by every listing. Close ends its work.
 func New(driver storagedriver.StorageDriver, options Options) *Index {
-	setDefault(&options.CacheSize, DefaultCacheSize)
-	setDefault(&options.Concurrency, DefaultConcurrency)
-	setDefault(&options.Wait, DefaultWait)
-	setDefault(&options.MaxAnnotations, DefaultMaxAnnotations)
+	options.CacheSize = cmp.Or(options.CacheSize, DefaultCacheSize)
+	options.Concurrency = cmp.Or(options.Concurrency, DefaultConcurrency)
+	options.Wait = cmp.Or(options.Wait, DefaultWait)
+	options.MaxAnnotations = cmp.Or(options.MaxAnnotations, DefaultMaxAnnotations)
 	if options.Observer == nil {
 		options.Observer = silent{}
+	}
+	if options.Names == nil {
+		options.Names = layout.Names(driver)
 	}
 	x := &Index{
 		driver: driver, options: options, types: options.Types.Fingerprint(),
@@ -154,7 +158,7 @@ func New(driver storagedriver.StorageDriver, options Options) *Index {
 		MaximumWeight: uint64(max(part, 1)),
 		Weigher:       func(_ digest.Digest, r *Referrer) uint32 { return uint32(r.weight()) + 128 },
 	})
-	x.ready.limit = 2 * part
+	x.ready.limit, x.ready.ready = 2*part, map[string]*unseen{}
 	x.pagesSize = max(options.CacheSize/2, minPages)
 	x.pages = semaphore.NewWeighted(int64(x.pagesSize))
 	x.notes.start(x, part)
@@ -186,10 +190,11 @@ func (x *Index) Forget(repository string) {
 	x.notes.forget(repository)
 }
 
-func setDefault[T comparable](value *T, byDefault T) {
-	var zero T
-	if *value == zero {
-		*value = byDefault
+// failed tells the Observer of an error, if it is one. That nothing may be written is
+// none.
+func (x *Index) failed(repository string, err error) {
+	if err != nil && !errors.Is(err, layout.ErrReadOnly) {
+		x.options.Observer.Failed(repository, err)
 	}
 }
 

@@ -13,9 +13,19 @@ import (
 	"github.com/oras-distribution/registry/internal/layout"
 )
 
-// attempts is how often a write is tried that another registry on the same tree
-// may have got in the way of: filesystems make a file and its folder in two steps.
+// attempts is how often a write is tried.
 const attempts = 5
+
+// persist does what others on the same tree may get in the way of.
+func persist(ctx context.Context, do func() error) error {
+	var err error
+	for range attempts {
+		if err = layout.Undisturbed(ctx, do); err == nil || ctx.Err() != nil {
+			return err
+		}
+	}
+	return err
+}
 
 // Add records that referrer, a manifest of the repository, refers to subject. It
 // is listed by every replica when Add returns. It costs two storage operations.
@@ -25,10 +35,8 @@ func (x *Index) Add(ctx context.Context, repository string, subject, referrer di
 	// and must not leave a link behind.
 	var there bool
 	checkErr := despite(ctx, func(ctx context.Context) (err error) {
-		if there, err = x.HasRevision(ctx, repository, referrer); err != nil || there {
-			return err
-		}
-		return x.withdraw(ctx, repository, subject, referrer)
+		there, err = x.withdraw(ctx, repository, subject, referrer)
+		return err
 	})
 	if checkErr == nil && !there {
 		return DeletedError{Repository: repository, Manifest: referrer}
@@ -36,36 +44,35 @@ func (x *Index) Add(ctx context.Context, repository string, subject, referrer di
 	return errors.Join(err, checkErr)
 }
 
-// restoring runs do, which restores links to a subject. A delete that is under way
-// on another replica looks the same as one that was cut off: the link is gone and
-// the revision is not yet. So a restored link can come after the delete has been
-// answered, and stay until restore has asked for the revision again. Replicas
-// that have listed the manifest before would list it once more, did they not see
-// by a file beside the links that they have to ask for every revision. One that
-// is left behind by a crash makes listings of the subject slower, and is removed
-// by a garbage collection.
-func (x *Index) restoring(ctx context.Context, repository string, subject digest.Digest, do func() error) error {
+// restore links manifests that were found without their links to the one subject
+// that they have, some at a time, and tells done of each whether it is still there.
+//
+// A delete that is under way on another replica looks the same as one that was cut
+// off: the link is gone and the revision is not yet. So a restored link can come
+// after the delete has been answered, and stay until relink has asked for the
+// revision again. Replicas that have listed the manifest before would list it once
+// more, did they not see by a file beside the links that they have to ask for every
+// revision. One that is left behind by a crash makes listings of the subject slower,
+// and is removed by a garbage collection.
+func (x *Index) restore(ctx context.Context, repository string, list pairs, atOnce int, done func(i int, there bool)) error {
+	subject := list[0].subject
 	marker := layout.Restoring(repository, subject, rand.Text())
 	if err := x.driver.PutContent(ctx, marker, []byte(subject)); err != nil {
 		return fmt.Errorf("restoring links to %s in %s: %w", subject, repository, err)
 	}
-	err := do()
-	removeErr := despite(ctx, func(ctx context.Context) error {
-		if err := x.driver.Delete(ctx, marker); !layout.IsNotFound(err) {
-			return err
-		}
-		return nil
+	err := forEach(ctx, atOnce, list, func(ctx context.Context, i int) error {
+		there, err := x.relink(ctx, repository, list[i])
+		done(i, there)
+		return err
 	})
-	if removeErr != nil {
-		x.options.Observer.Failed(repository, removeErr)
-	}
+	x.failed(repository, despite(ctx, func(ctx context.Context) error { return layout.Remove(ctx, x.driver, marker) }))
 	return err
 }
 
-// restore is Add for a manifest that was found without its link. It reports
-// whether the manifest is still there.
-func (x *Index) restore(ctx context.Context, repository string, subject, referrer digest.Digest) (bool, error) {
-	err := x.Add(ctx, repository, subject, referrer)
+// relink is Add for a manifest that was found without its link. It reports whether
+// the manifest is still there.
+func (x *Index) relink(ctx context.Context, repository string, p pair) (bool, error) {
+	err := x.Add(ctx, repository, p.subject, p.referrer)
 	if errors.As(err, new(DeletedError)) {
 		return false, nil
 	}
@@ -85,17 +92,20 @@ func (e DeletedError) Error() string {
 
 // create writes one link.
 func (x *Index) create(ctx context.Context, repository string, subject, referrer digest.Digest) error {
-	var err error
-	for range attempts { // the folder may be taken away while the file is made
-		err = x.driver.PutContent(ctx, layout.ReferrerLink(repository, subject, referrer), []byte(referrer))
-		if err == nil {
-			return nil
+	err := persist(ctx, func() error { // the folder may be taken away while the file is made
+		if seen, err := x.isSeen(ctx, repository, pair{subject, referrer}); err != nil {
+			return err
+		} else if !seen {
+			if err := x.driver.PutContent(ctx, layout.OtherReferrers(repository, subject), []byte(subject)); err != nil {
+				return err
+			}
 		}
-		if ctx.Err() != nil {
-			break
-		}
+		return x.driver.PutContent(ctx, layout.ReferrerLink(repository, subject, referrer), []byte(referrer))
+	})
+	if err != nil {
+		return fmt.Errorf("linking %s to its subject %s in %s: %w", referrer, subject, repository, err)
 	}
-	return fmt.Errorf("linking %s to its subject %s in %s: %w", referrer, subject, repository, err)
+	return nil
 }
 
 // Pushed tells the index what the bytes of a manifest say that is now in the
@@ -120,59 +130,56 @@ func (x *Index) Delete(ctx context.Context, repository string, manifest, subject
 	if err == nil {
 		err = remove()
 	}
-	x.sets.Invalidate(setKey{repository, subject}) // a repair beside it may link the manifest for a moment
+	x.unsee(setKey{repository, subject}, manifest) // a repair beside it may link the manifest for a moment
 	if err != nil {
-		x.reinstate(ctx, repository, subject, manifest)
+		putErr := despite(ctx, func(ctx context.Context) error { return x.putBack(ctx, repository, subject, manifest) })
+		if putErr != nil {
+			x.ready.forget(repository) // getting it ready again finds the manifest, and the next listing links it
+			x.failed(repository, putErr)
+		}
 		return err // as it is: distribution's handler tells errors apart by their values
 	}
 	// A push of the same manifest meanwhile may have linked a revision that is
 	// gone again.
-	err = despite(ctx, func(ctx context.Context) error {
-		if linked, err := x.hasLink(ctx, repository, subject, manifest); err != nil || !linked {
-			return err
+	x.failed(repository, despite(ctx, func(ctx context.Context) error {
+		linked, err := x.hasLink(ctx, repository, subject, manifest)
+		if err == nil && linked {
+			_, err = x.withdraw(ctx, repository, subject, manifest)
 		}
-		if there, err := x.HasRevision(ctx, repository, manifest); err != nil || there {
-			return err
-		}
-		return x.withdraw(ctx, repository, subject, manifest)
-	})
-	if err != nil {
-		x.options.Observer.Failed(repository, err)
-	}
+		return err
+	}))
 	return nil
 }
 
 // remove removes one link. That it is not there is no error.
 func (x *Index) remove(ctx context.Context, repository string, subject, referrer digest.Digest) error {
-	var err error
-	for range attempts { // a file may be made in the folder while it is emptied
-		err = x.driver.Delete(ctx, layout.Referrer(repository, subject, referrer))
-		if err == nil || layout.IsNotFound(err) {
-			return nil
-		}
-		// Not every driver says in the same way that something is not there.
-		_, statErr := x.driver.Stat(ctx, layout.Referrer(repository, subject, referrer))
-		if layout.IsNotFound(statErr) {
-			return nil
-		}
-		if ctx.Err() != nil {
-			break
-		}
+	err := persist(ctx, func() error { // a file may be made in the folder while it is emptied
+		return layout.Remove(ctx, x.driver, layout.Referrer(repository, subject, referrer))
+	})
+	if err != nil {
+		return fmt.Errorf("removing the link from %s to %s in %s: %w", referrer, subject, repository, err)
 	}
-	return fmt.Errorf("removing the link from %s to %s in %s: %w", referrer, subject, repository, err)
+	return nil
 }
 
-// withdraw removes the link of a manifest that is not in the repository. If the
-// manifest is pushed meanwhile, it gets its link back.
-func (x *Index) withdraw(ctx context.Context, repository string, subject, referrer digest.Digest) error {
+// withdraw removes the link of a manifest unless it was in the repository, as it
+// reports. If the manifest is pushed meanwhile, it gets its link back.
+func (x *Index) withdraw(ctx context.Context, repository string, subject, referrer digest.Digest) (there bool, err error) {
+	if there, err = x.HasRevision(ctx, repository, referrer); err != nil || there {
+		return there, err
+	}
 	if err := x.remove(ctx, repository, subject, referrer); err != nil {
-		return err
+		return false, err
 	}
+	return false, x.putBack(ctx, repository, subject, referrer)
+}
+
+// putBack links a manifest again whose link was removed, if it is in the repository.
+func (x *Index) putBack(ctx context.Context, repository string, subject, referrer digest.Digest) error {
 	there, err := x.HasRevision(ctx, repository, referrer)
-	if err != nil || !there {
-		return err
+	if err == nil && there {
+		_, err = x.relink(ctx, repository, pair{subject, referrer})
 	}
-	_, err = x.restore(ctx, repository, subject, referrer)
 	return err
 }
 
@@ -192,24 +199,6 @@ func despite(ctx context.Context, do func(context.Context) error) error {
 	return do(ctx)
 }
 
-// reinstate puts back the link of a manifest that could not be deleted. Where
-// that fails as well, the repository is no longer ready: getting it ready again
-// finds the manifest, and the next listing of its subject links it.
-func (x *Index) reinstate(ctx context.Context, repository string, subject, manifest digest.Digest) {
-	err := despite(ctx, func(ctx context.Context) error {
-		there, err := x.HasRevision(ctx, repository, manifest)
-		if err != nil || !there {
-			return err
-		}
-		_, err = x.restore(ctx, repository, subject, manifest)
-		return err
-	})
-	if err != nil {
-		x.ready.forget(repository)
-		x.options.Observer.Failed(repository, err)
-	}
-}
-
 // HasRevision reports whether a manifest is in the repository, whatever a
 // descriptor cache says. It costs one storage operation.
 func (x *Index) HasRevision(ctx context.Context, repository string, manifest digest.Digest) (bool, error) {
@@ -218,5 +207,17 @@ func (x *Index) HasRevision(ctx context.Context, repository string, manifest dig
 
 // hasLink reports whether the referrer is linked to the subject.
 func (x *Index) hasLink(ctx context.Context, repository string, subject, referrer digest.Digest) (bool, error) {
+	if seen, err := x.isSeen(ctx, repository, pair{subject, referrer}); err != nil || !seen {
+		return false, err
+	}
 	return x.reader.Holds(ctx, layout.ReferrerLink(repository, subject, referrer), referrer)
+}
+
+// isSeen reports whether listings see the link of a manifest, if it has one: for
+// other algorithms than the canonical one, a second file has to be there.
+func (x *Index) isSeen(ctx context.Context, repository string, p pair) (bool, error) {
+	if p.referrer.Algorithm() == digest.Canonical {
+		return true, nil
+	}
+	return x.reader.Holds(ctx, layout.OtherReferrers(repository, p.subject), p.subject)
 }

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
@@ -52,7 +50,7 @@ type lookup struct {
 	index  *Index
 	key    setKey
 	known  *Set                        // what this process has seen before, or nil
-	links  []string                    // the paths in the subject's folder
+	links  []string                    // the names in the subject's folder
 	stored map[digest.Digest]*Referrer // what the subject's derived file says
 
 	fresh atomic.Int64 // how many descriptions were not stored
@@ -79,12 +77,22 @@ func (l *lookup) ask(ctx context.Context) error {
 	return l.list(ctx)
 }
 
-// list reads the folder of the subject. All manifests that distribution stores
-// have digests of the canonical algorithm.
-func (l *lookup) list(ctx context.Context) (err error) {
-	l.links, err = l.index.driver.List(ctx, layout.Referrers(l.key.repository, l.key.subject, digest.Canonical))
-	if err != nil && !layout.IsNotFound(err) {
-		return fmt.Errorf("listing the referrers of %s in %s: %w", l.key.subject, l.key.repository, err)
+// list reads the folder of the subject, and those of other algorithms if a file in it
+// says that there are any.
+func (l *lookup) list(ctx context.Context) error {
+	for i, algorithm := range layout.Algorithms() {
+		links, err := l.index.options.Names(ctx, layout.Referrers(l.key.repository, l.key.subject, algorithm))
+		if err != nil && !layout.IsNotFound(err) {
+			return fmt.Errorf("listing the referrers of %s in %s: %w", l.key.subject, l.key.repository, err)
+		}
+		others := false
+		l.links = append(l.links, slices.DeleteFunc(links, func(name string) bool {
+			others = others || name == layout.OtherAlgorithms
+			return layout.IsOtherAlgorithms(name)
+		})...)
+		if i == 0 && !others {
+			return nil
+		}
 	}
 	return nil
 }
@@ -105,67 +113,70 @@ func (l *lookup) anyGone(ctx context.Context, list []*Referrer) (gone bool, err 
 // manifest is asked for, several at once.
 func (l *lookup) resolve(ctx context.Context, unseen pairs) (*Set, error) {
 	seen := l.known.byName()
-	restoring := slices.ContainsFunc(l.links, func(link string) bool { // then nothing that was seen counts
-		return strings.HasPrefix(path.Base(link), layout.RestoringPrefix)
+	restoring := slices.ContainsFunc(l.links, func(name string) bool { // then nothing that was seen counts
+		return strings.HasPrefix(name, layout.RestoringPrefix)
 	})
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(l.index.options.Concurrency)
+	ask := func(e *entry, d digest.Digest, linked bool) {
+		group.Go(func() (err error) {
+			*e, err = l.inspect(groupCtx, d, seen[d.Encoded()], linked)
+			return err
+		})
+	}
 	names := make(map[string]bool, len(l.links))
 	entries := make([]entry, len(l.links), len(l.links)+len(unseen))
-	for i, link := range l.links {
-		hex := path.Base(link)
-		if !isHex(hex) || names[hex] {
+	for i, hex := range l.links {
+		d, ok := layout.ManifestDigest(hex)
+		if !ok || names[hex] {
 			continue
 		}
 		names[hex] = true
-		if entries[i] = seen[hex]; entries[i].settled() && !restoring {
-			continue
+		if entries[i] = seen[hex]; !entries[i].settled() || restoring {
+			ask(&entries[i], d, true)
 		}
-		group.Go(func() (err error) {
-			entries[i], err = l.inspect(groupCtx, digest.NewDigestFromEncoded(digest.Canonical, hex), seen[hex])
-			return err
-		})
 	}
 	missing := make([]entry, len(unseen))
 	for i, p := range unseen {
 		if !names[p.referrer.Encoded()] {
-			group.Go(func() (err error) {
-				missing[i], err = l.inspect(groupCtx, p.referrer, seen[p.referrer.Encoded()])
-				return err
-			})
+			ask(&missing[i], p.referrer, false)
 		}
 	}
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
+	missing = slices.DeleteFunc(missing, func(e entry) bool { return e.Referrer == nil })
 	if err := l.link(ctx, missing); err != nil {
 		return nil, err
 	}
-	return l.finish(entries, missing), nil
+	return l.finish(append(entries, missing...)), nil
 }
 
 // link links the manifests that are to be listed and are not linked. Those that
 // are gone meanwhile become empty entries.
 func (l *lookup) link(ctx context.Context, missing []entry) error {
-	x := l.index
-	if x.options.ReadOnly || !slices.ContainsFunc(missing, func(e entry) bool { return e.Referrer != nil }) {
+	if len(missing) == 0 {
 		return nil
 	}
+	x := l.index
+	list := make(pairs, len(missing))
+	for i, e := range missing {
+		list[i] = pair{l.key.subject, e.Referrer.Digest}
+	}
 	var made atomic.Int64
-	err := x.restoring(ctx, l.key.repository, l.key.subject, func() error {
-		return forEach(ctx, x.options.Concurrency, missing, func(ctx context.Context, i int) error {
-			if missing[i].Referrer == nil {
-				return nil
-			}
-			there, err := x.restore(ctx, l.key.repository, l.key.subject, missing[i].Referrer.Digest)
-			if there {
-				made.Add(1)
-			} else {
-				missing[i] = entry{}
-			}
-			return err
-		})
+	err := x.restore(ctx, l.key.repository, list, x.options.Concurrency, func(i int, there bool) {
+		if there {
+			made.Add(1)
+		} else {
+			missing[i] = entry{}
+		}
 	})
+	if errors.Is(err, layout.ErrReadOnly) {
+		for i := range missing {
+			missing[i].unlinked = true
+		}
+		return nil
+	}
 	if n := made.Load(); n > 0 {
 		x.options.Observer.Linked(l.key.repository, int(n))
 	}
@@ -173,25 +184,14 @@ func (l *lookup) link(ctx context.Context, missing []entry) error {
 }
 
 // finish makes the set, and keeps it unless there is nothing to keep.
-func (l *lookup) finish(entries, missing []entry) *Set {
+func (l *lookup) finish(entries []entry) *Set {
 	x := l.index
-	isEmpty := func(e entry) bool { return e.Referrer == nil && e.absence == nil }
-	entries = slices.DeleteFunc(entries, isEmpty)
-	var unlinked []*Referrer
-	for _, e := range missing {
-		switch {
-		case e.Referrer == nil:
-		case x.options.ReadOnly:
-			unlinked = append(unlinked, e.Referrer)
-		default:
-			entries = append(entries, e)
-		}
-	}
-	set := newSet(x, entries, unlinked)
-	if len(unlinked) == 0 { // what read-only mode left has to be asked for again
+	entries = slices.DeleteFunc(entries, func(e entry) bool { return e == entry{} })
+	set := newSet(x, entries)
+	if !slices.ContainsFunc(entries, func(e entry) bool { return e.unlinked }) { // those are asked for again
 		x.ready.seen(l.key)
 	}
-	if len(set.Referrers)+len(set.entries) == 0 {
+	if len(entries) == 0 {
 		x.sets.Invalidate(l.key)
 		return set
 	}
@@ -204,8 +204,9 @@ func (l *lookup) finish(entries, missing []entry) *Set {
 	return set
 }
 
-// inspect asks for one manifest. An error means that the storage could not tell.
-func (l *lookup) inspect(ctx context.Context, d digest.Digest, before entry) (entry, error) {
+// inspect asks for one manifest. An error means that the storage could not tell. One
+// that is neither linked nor there was deleted, which is no reason to tell the Observer.
+func (l *lookup) inspect(ctx context.Context, d digest.Digest, before entry, linked bool) (entry, error) {
 	x := l.index
 	absent := func(reason error, final bool) (entry, error) {
 		if before.absence == nil || !errors.Is(reason, before.absence.reason) {
@@ -216,10 +217,12 @@ func (l *lookup) inspect(ctx context.Context, d digest.Digest, before entry) (en
 	switch there, err := x.HasRevision(ctx, l.key.repository, d); {
 	case err != nil:
 		return entry{}, err
+	case !there && !linked:
+		return entry{}, nil
 	case !there:
 		return absent(errNoRevision, false)
 	case before.Referrer != nil:
-		return before, nil
+		return entry{Referrer: before.Referrer}, nil
 	}
 	r, err := l.description(ctx, d)
 	switch {
@@ -262,38 +265,28 @@ func (l *lookup) entry(ctx context.Context, fact *Referrer) (entry, error) {
 	if l.kept.Add(int64(len(r.Annotations))) > int64(l.index.options.CacheSize/4) {
 		r.Annotations = nil // they are read when they are listed
 	}
-	if !r.dated() {
-		pushed, err := l.pushed(ctx, r.Digest)
-		if layout.IsNotFound(err) { // it was removed this moment
-			return entry{absence: &absence{r.Digest, layout.ErrNoContent, false}}, nil
-		}
-		if err != nil {
-			return entry{}, err
-		}
-		r.Pushed = pushed
+	if r.dated() {
+		return entry{Referrer: &r}, nil
 	}
+	// The bytes are not written again when the manifest is pushed again, so that all
+	// processes agree on their time.
+	info, err := l.index.driver.Stat(ctx, layout.BlobData(r.Digest))
+	switch {
+	case layout.IsNotFound(err): // it was removed this moment
+		return entry{absence: &absence{r.Digest, layout.ErrNoContent, false}}, nil
+	case err != nil:
+		return entry{}, fmt.Errorf("reading the time of manifest %s: %w", r.Digest, err)
+	}
+	r.Pushed = info.ModTime().UTC()
 	return entry{Referrer: &r}, nil
 }
 
-// pushed is when a manifest was pushed first: the time of its bytes. Those are
-// not written again when it is pushed again, so that all processes agree on it.
-func (l *lookup) pushed(ctx context.Context, d digest.Digest) (time.Time, error) {
-	info, err := l.index.driver.Stat(ctx, layout.BlobData(d))
-	if err != nil {
-		return time.Time{}, fmt.Errorf("reading the time of manifest %s: %w", d, err)
-	}
-	return info.ModTime().UTC(), nil
-}
-
-// isHex reports whether text is the encoded part of a canonical digest.
-func isHex(text string) bool {
-	if len(text) != digest.Canonical.Size()*2 {
-		return false
-	}
-	for _, c := range []byte(text) {
-		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
+// ParseDigest is digest.Parse, without a regular expression for canonical digests.
+func ParseDigest(text string) (digest.Digest, error) {
+	if hex, ok := strings.CutPrefix(text, string(digest.Canonical)+":"); ok {
+		if d, ok := layout.ManifestDigest(hex); ok && string(d) == text {
+			return d, nil
 		}
 	}
-	return true
+	return digest.Parse(text)
 }

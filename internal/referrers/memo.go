@@ -2,19 +2,20 @@ package referrers
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
+
+	"github.com/oras-distribution/registry/internal/flight"
 )
 
 // memos is what has been made from a set and is kept with it. What is asked for by
-// several at once is made once.
+// several at once is made by one at a time.
 type memos struct {
-	room int // bytes left
+	making flight.Group[string, any]
 
-	mu     sync.Mutex
-	kept   map[string]memo
-	making map[string]*making
+	mu   sync.Mutex
+	room int // bytes left
+	kept map[string]memo
 }
 
 type memo struct {
@@ -22,70 +23,38 @@ type memo struct {
 	size  int
 }
 
-type making struct {
-	done  chan struct{}
-	value any
-	err   error
-}
-
 // memoWeight is what a memo takes beside its key and value.
 const memoWeight = 160
 
 // Memo returns what make returned for key before, or what it returns now. It is
 // kept as long as there is room for the size, in bytes, that make returns.
-func (s *Set) Memo(ctx context.Context, key string, make func() (value any, size int, err error)) (any, error) {
-	for {
-		s.mu.Lock()
-		if kept, ok := s.kept[key]; ok {
-			s.mu.Unlock()
-			return kept.value, nil
-		}
-		m := s.making[key]
-		if m == nil {
-			m = s.begin(key)
-			s.mu.Unlock()
-			s.make(key, m, make)
-			return m.value, m.err
-		}
-		s.mu.Unlock()
-		select {
-		case <-m.done:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-		if !errors.Is(m.err, context.Canceled) && !errors.Is(m.err, context.DeadlineExceeded) {
-			return m.value, m.err
-		} // else the one who made it went away
+func (s *Set) Memo(ctx context.Context, key string, make func(context.Context) (value any, size int, err error)) (any, error) {
+	if value, ok := s.recall(key); ok {
+		return value, nil
 	}
+	return s.making.Do(ctx, context.Background(), key, func(ctx context.Context) (any, error) {
+		if value, ok := s.recall(key); ok {
+			return value, nil
+		}
+		value, size, err := make(ctx)
+		if err == nil && len(s.Referrers) > 0 {
+			s.keep(key, memo{value, size + len(key) + memoWeight})
+		}
+		return value, err
+	})
 }
 
-// begin notes that something is being made; the caller holds the lock.
-func (s *memos) begin(key string) *making {
-	m := &making{done: make(chan struct{})}
-	if s.making == nil {
-		s.making = map[string]*making{}
-	}
-	s.making[key] = m
-	return m
-}
-
-func (s *Set) make(key string, m *making, make func() (any, int, error)) {
-	m.err = errors.New("it could not be made") // if make panics
-	size := 0
-	defer func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.making, key)
-		if m.err == nil && len(s.Referrers) > 0 {
-			s.keep(key, memo{m.value, size + len(key) + memoWeight})
-		}
-		close(m.done)
-	}()
-	m.value, size, m.err = make()
+func (s *memos) recall(key string) (any, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m, ok := s.kept[key]
+	return m.value, ok
 }
 
 // keep adds a memo. Where there is no room left, all others go.
 func (s *memos) keep(key string, m memo) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if m.size > s.room {
 		for _, old := range s.kept {
 			s.room += old.size

@@ -8,17 +8,18 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/oras-distribution/registry/internal/layout"
 )
 
 // notes is what is worth writing to the derived files. It is written in the
 // background, so that no request waits for it; what is lost has to be read again
 // some day.
 type notes struct {
-	index   *Index
-	limit   int // bytes; beyond it nothing is noted
-	stopped chan struct{}
-	once    sync.Once
-	full    chan struct{} // asks for a flush ahead of time
+	index *Index
+	limit int // bytes; beyond it nothing is noted
+	end   context.CancelFunc
+	full  chan struct{} // asks for a flush ahead of time
 
 	mu      sync.Mutex
 	size    int
@@ -37,20 +38,17 @@ const (
 
 func (n *notes) start(x *Index, limit int) {
 	n.index, n.limit = x, limit
-	n.stopped, n.full = make(chan struct{}), make(chan struct{}, 1)
+	n.full = make(chan struct{}, 1)
 	n.facts, n.sets, n.resting = map[string]facts{}, map[setKey]*Set{}, map[string]time.Time{}
-	if x.options.ReadOnly {
-		return
-	}
+	ended, end := context.WithCancel(x.ctx)
+	n.end = end
 	x.work.Go(func() {
 		ticker := time.NewTicker(flushAfter)
 		defer ticker.Stop()
 		for {
 			all := false
 			select {
-			case <-n.stopped:
-				return
-			case <-x.ctx.Done():
+			case <-ended.Done():
 				return
 			case <-n.full:
 				all = true
@@ -64,7 +62,7 @@ func (n *notes) start(x *Index, limit int) {
 }
 
 func (n *notes) stop(ctx context.Context) error {
-	n.once.Do(func() { close(n.stopped) })
+	n.end()
 	return n.flush(ctx, true)
 }
 
@@ -75,7 +73,7 @@ func (x *Index) Flush(ctx context.Context) error { return x.notes.flush(ctx, tru
 func (n *notes) read(repository string, d, subject digest.Digest) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.index.options.ReadOnly || n.size+factWeight > n.limit {
+	if n.size+factWeight > n.limit {
 		return
 	}
 	if n.facts[repository] == nil {
@@ -99,7 +97,7 @@ func (n *notes) described(key setKey, set *Set) {
 		n.size -= int(before.weight)
 		delete(n.sets, key)
 	}
-	if n.index.options.ReadOnly || n.size > 0 && n.size+size > n.limit {
+	if n.size > 0 && n.size+size > n.limit {
 		return
 	}
 	n.sets[key] = set
@@ -132,8 +130,8 @@ func (n *notes) flush(ctx context.Context, all bool) error {
 	manifests, sets := n.take(all)
 	var errs []error
 	failed := func(repository string, err error) {
-		if err != nil {
-			n.index.options.Observer.Failed(repository, err)
+		if !errors.Is(err, layout.ErrReadOnly) {
+			n.index.failed(repository, err)
 			errs = append(errs, err)
 		}
 	}

@@ -7,10 +7,9 @@ import "sync"
 type readiness struct {
 	limit int // bytes
 
-	mu      sync.Mutex
-	size    int
-	settled map[string]struct{} // nothing is left to be asked for
-	pending map[string]*unseen
+	mu    sync.Mutex
+	size  int
+	ready map[string]*unseen // by repository
 }
 
 // repositoryWeight is about what a repository takes beside its name and pairs.
@@ -20,8 +19,8 @@ const repositoryWeight = 96
 func (y *readiness) has(name string) bool {
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	_, settled := y.settled[name]
-	return settled || y.pending[name] != nil
+	_, ready := y.ready[name]
+	return ready
 }
 
 // hasRoomFor reports whether so many more pairs can be kept.
@@ -32,25 +31,18 @@ func (y *readiness) hasRoomFor(pairs int) bool {
 }
 
 // keep makes a repository ready. Where there is no room, others are forgotten of
-// which nothing has to be asked for: making them ready again costs two operations.
+// which nothing has to be asked for: making them ready again costs three operations.
 func (y *readiness) keep(name string, u *unseen) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	y.drop(name)
-	if y.settled == nil {
-		y.settled, y.pending = map[string]struct{}{}, map[string]*unseen{}
-	}
-	if u.size() > 0 {
-		y.pending[name] = u
-	} else {
-		y.settled[name] = struct{}{}
-	}
+	y.ready[name] = u
 	y.size += repositoryWeight + len(name) + u.size()
-	for other := range y.settled {
+	for other, u := range y.ready {
 		if y.size <= y.limit {
 			return
 		}
-		if other != name {
+		if other != name && u.size() == 0 {
 			y.drop(other)
 		}
 	}
@@ -65,38 +57,32 @@ func (y *readiness) forget(name string) {
 
 // drop forgets a repository; the caller holds the lock.
 func (y *readiness) drop(name string) {
-	u := y.pending[name]
-	if _, settled := y.settled[name]; settled || u != nil {
+	if u, ready := y.ready[name]; ready {
 		y.size -= repositoryWeight + len(name) + u.size()
+		delete(y.ready, name)
 	}
-	delete(y.settled, name)
-	delete(y.pending, name)
 }
 
 // unseen is what has to be asked for when the subject is listed.
 func (y *readiness) unseen(key setKey) pairs {
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	return y.pending[key.repository].of(key.subject)
+	return y.ready[key.repository].of(key.subject)
 }
 
 // all is what has to be asked for of all subjects of a repository.
 func (y *readiness) all(name string) pairs {
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	return y.pending[name].all()
+	return y.ready[name].all()
 }
 
 // seen notes that all of a subject's manifests have been asked for.
 func (y *readiness) seen(key setKey) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	u := y.pending[key.repository]
-	before := u.size()
+	u := y.ready[key.repository]
+	y.size -= u.size()
 	u.seen(key.subject)
-	y.size -= before - u.size()
-	if u != nil && u.size() == 0 {
-		delete(y.pending, key.repository)
-		y.settled[key.repository] = struct{}{}
-	}
+	y.size += u.size()
 }

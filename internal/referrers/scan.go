@@ -5,7 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -14,7 +14,6 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/oras-distribution/registry/internal/layout"
-	"github.com/oras-distribution/registry/internal/manifest"
 )
 
 // ScanResult is what getting a repository ready came to.
@@ -26,6 +25,8 @@ type ScanResult struct {
 	Added int
 	// Unreadable is how many manifests could not be read.
 	Unreadable int
+
+	noted bool // what was read has been written down
 }
 
 // partialAfter is how many manifests are read between two notes of how far a
@@ -72,17 +73,28 @@ func (x *Index) makeReady(ctx context.Context, repository string) (ScanResult, e
 	})
 }
 
-// getReady learns which subject each manifest of a repository names. It costs two
+// getReady learns which subject each manifest of a repository names. It costs three
 // storage operations where that is known of all of them.
 func (x *Index) getReady(ctx context.Context, repository string, step func()) (ScanResult, error) {
-	s := &scanner{index: x, repository: repository, step: step, dry: x.options.ReadOnly}
+	s := &scanner{index: x, repository: repository, step: step}
 	if err := s.run(ctx); err != nil {
 		return s.result, err
 	}
-	left := s.pairs
+	left, err := s.settle(ctx, s.attached)
+	if err != nil {
+		return s.result, err
+	}
+	if s.result.Read > 0 {
+		for _, d := range s.indexes { // only now: nothing else says what they attach
+			s.known[d] = ""
+		}
+		if err := s.note(ctx); err != nil {
+			return s.result, err
+		}
+	}
+	left = append(left, s.pairs...)
 	if !x.ready.hasRoomFor(len(left)) {
 		// What cannot be kept until its subject is listed is asked for now.
-		var err error
 		if left, err = s.settle(ctx, left); err != nil {
 			return s.result, err
 		}
@@ -99,7 +111,6 @@ type scanner struct {
 	index      *Index
 	repository string
 	afresh     bool   // what is known from before does not count
-	dry        bool   // nothing is written
 	step       func() // called for each manifest and tag that was read
 	result     ScanResult
 
@@ -108,7 +119,9 @@ type scanner struct {
 	known      facts
 	indexes    []digest.Digest // without subject: one may be a referrers-tag index
 	pairs      pairs           // of manifests that are there and the subjects they have
+	attached   pairs           // the same for those that have none but by a tag
 	unreadable map[digest.Digest]error
+	shortened  map[string]digest.Digest // digests by their referrers tags, where those are shorter
 }
 
 // run reads the manifests of which nothing is known.
@@ -125,29 +138,23 @@ func (s *scanner) run(ctx context.Context) error {
 			s.pairs = append(s.pairs, pair{subject, d})
 		}
 	}
-	if err := s.readAll(ctx, fresh); err != nil {
+	if err := s.readAll(ctx, fresh); err != nil || len(s.indexes) == 0 {
 		return err
 	}
-	if len(s.indexes) > 0 {
-		if err := s.readTags(ctx); err != nil {
-			return err
-		}
-		for _, d := range s.indexes { // only now: what the tags attach has been linked
-			s.known[d] = ""
-		}
-	}
-	if len(fresh) == 0 || s.afresh {
-		return nil
-	}
-	return s.note(ctx)
+	return s.readTags(ctx)
 }
 
 // ask reads the names of the manifests and what is known of them.
-func (s *scanner) ask(ctx context.Context) (err error) {
-	if s.present, err = s.index.revisions(ctx, s.repository); err != nil {
+func (s *scanner) ask(ctx context.Context) error {
+	revisions, err := layout.ListRevisions(ctx, s.index.options.Names, s.repository)
+	if err != nil {
 		return err
 	}
-	s.result.Revisions = len(s.present)
+	s.result.Revisions = len(revisions)
+	s.present = make(map[digest.Digest]bool, len(revisions))
+	for _, d := range revisions {
+		s.present[d] = true
+	}
 	s.known = facts{}
 	if !s.afresh {
 		s.known, err = s.index.readFacts(ctx, s.repository, len(s.present))
@@ -155,37 +162,17 @@ func (s *scanner) ask(ctx context.Context) (err error) {
 	return err
 }
 
-// revisions lists the manifests of a repository. On filesystems, some may be
-// folders that a delete has left empty.
-func (x *Index) revisions(ctx context.Context, repository string) (map[digest.Digest]bool, error) {
-	paths, err := x.driver.List(ctx, layout.Revisions(repository)+"/"+digest.Canonical.String())
-	if err != nil && !layout.IsNotFound(err) {
-		return nil, fmt.Errorf("listing the manifests of %s: %w", repository, err)
-	}
-	present := make(map[digest.Digest]bool, len(paths))
-	for _, p := range paths {
-		if hex := path.Base(p); isHex(hex) {
-			present[digest.NewDigestFromEncoded(digest.Canonical, hex)] = true
-		}
-	}
-	return present, nil
-}
-
 // note writes down what is known of the manifests that are there. That it fails
 // makes no answer wrong.
 func (s *scanner) note(ctx context.Context) error {
-	known := make(facts, len(s.present))
-	for d := range s.present {
-		if subject, ok := s.known[d]; ok {
-			known[d] = subject
-		}
-	}
+	known := maps.Clone(s.known)
+	maps.DeleteFunc(known, func(d, _ digest.Digest) bool { return !s.present[d] })
 	err := s.index.writeFacts(ctx, s.repository, known)
-	if err != nil && ctx.Err() == nil {
-		s.index.options.Observer.Failed(s.repository, err)
-		return nil
+	s.result.noted = err == nil
+	if ctx.Err() == nil {
+		s.index.failed(s.repository, err)
 	}
-	return err
+	return ctx.Err()
 }
 
 // readAll reads manifests, with a bound on how many at once.
@@ -211,8 +198,12 @@ func (s *scanner) read(ctx context.Context, d digest.Digest) error {
 	defer s.step()
 	r, err := x.describe(ctx, d)
 	switch {
-	case layout.IsBroken(err):
-		return s.broken(ctx, d, err)
+	case layout.IsBroken(err): // nothing is known of it, so it is read again next time
+		there, askErr := x.HasRevision(ctx, s.repository, d)
+		if there { // and not only its folder
+			s.skip(d, err)
+		}
+		return askErr
 	case errors.As(err, new(*unreadableError)):
 		s.skip(d, err)
 		r = &Referrer{}
@@ -235,17 +226,7 @@ func (s *scanner) read(ctx context.Context, d digest.Digest) error {
 	return nil
 }
 
-// broken notes that a manifest cannot be pulled, unless only its folder is there.
-// Nothing is known of it, so it is read again next time.
-func (s *scanner) broken(ctx context.Context, d digest.Digest, reason error) error {
-	there, err := s.index.HasRevision(ctx, s.repository, d)
-	if err != nil || !there {
-		return err
-	}
-	s.skip(d, reason)
-	return nil
-}
-
+// skip notes that a manifest cannot be pulled.
 func (s *scanner) skip(d digest.Digest, reason error) {
 	s.index.options.Observer.Skipped(s.repository, "", d, reason)
 	s.mu.Lock()
@@ -254,11 +235,12 @@ func (s *scanner) skip(d digest.Digest, reason error) {
 	s.unreadable[d] = reason
 }
 
-// settle links the manifests that are there and not linked. A dry scan returns
-// them instead. Pairs of one subject stand together.
+// settle links the manifests that are there and not linked, and returns those that
+// it may not link. Pairs of one subject are linked together.
 func (s *scanner) settle(ctx context.Context, list pairs) (left pairs, err error) {
+	atOnce := s.index.options.Concurrency
 	missing := make([]bool, len(list))
-	err = forEach(ctx, s.index.options.Concurrency, list, func(ctx context.Context, i int) (err error) {
+	err = forEach(ctx, atOnce, list, func(ctx context.Context, i int) (err error) {
 		defer s.step()
 		missing[i], err = s.isMissing(ctx, list[i])
 		return err
@@ -271,38 +253,29 @@ func (s *scanner) settle(ctx context.Context, list pairs) (left pairs, err error
 			left = append(left, p)
 		}
 	}
-	if s.dry || len(left) == 0 {
-		return left, nil
-	}
 	slices.SortStableFunc(left, func(a, b pair) int { return cmp.Compare(a.subject, b.subject) })
 	var groups []pairs
-	for len(left) > 0 {
-		n := 1
-		for n < len(left) && left[n].subject == left[0].subject {
-			n++
+	for i, p := range left {
+		if i == 0 || p.subject != left[i-1].subject {
+			groups = append(groups, nil)
 		}
-		groups, left = append(groups, left[:n]), left[n:]
+		last := &groups[len(groups)-1]
+		*last = append(*last, p)
 	}
-	return nil, forEach(ctx, s.index.options.Concurrency, groups, func(ctx context.Context, i int) error {
-		return s.restore(ctx, groups[i], max(1, s.index.options.Concurrency/len(groups)))
-	})
-}
-
-// restore links manifests to their one subject.
-func (s *scanner) restore(ctx context.Context, group pairs, atOnce int) error {
-	subject := group[0].subject
-	return s.index.restoring(ctx, s.repository, subject, func() error {
-		return forEach(ctx, atOnce, group, func(ctx context.Context, i int) error {
+	err = forEach(ctx, atOnce, groups, func(ctx context.Context, i int) error {
+		return s.index.restore(ctx, s.repository, groups[i], max(1, atOnce/len(groups)), func(_ int, there bool) {
 			defer s.step()
-			there, err := s.index.restore(ctx, s.repository, subject, group[i].referrer)
 			if there {
 				s.mu.Lock()
 				defer s.mu.Unlock()
 				s.result.Added++
 			}
-			return err
 		})
 	})
+	if errors.Is(err, layout.ErrReadOnly) {
+		return left, nil
+	}
+	return nil, err
 }
 
 // isMissing reports whether a manifest is in the repository and not linked.
@@ -312,16 +285,4 @@ func (s *scanner) isMissing(ctx context.Context, p pair) (bool, error) {
 		return false, err
 	}
 	return s.index.HasRevision(ctx, s.repository, p.referrer)
-}
-
-// parse reads a manifest with its references; nil for what is none.
-func (x *Index) parse(ctx context.Context, d digest.Digest) (m *manifest.Manifest, err error) {
-	err = x.reader.Manifest(ctx, d, func(content []byte) error {
-		m, _ = x.options.Types.Parse(content) // nil is the answer
-		return nil
-	})
-	if layout.IsBroken(err) {
-		return nil, nil
-	}
-	return m, err
 }

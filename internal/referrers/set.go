@@ -2,10 +2,10 @@ package referrers
 
 import (
 	"context"
-	"strings"
+	"slices"
 
+	"github.com/maypok86/otter/v2"
 	"github.com/opencontainers/go-digest"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/oras-distribution/registry/internal/layout"
 )
@@ -25,11 +25,12 @@ type Set struct {
 	memos
 }
 
-// entry is one link to a subject: to a referrer that is listed, or to a manifest
-// that is not.
+// entry is one link to a subject, of a referrer that is listed or of a manifest that
+// is not.
 type entry struct {
 	*Referrer
 	*absence
+	unlinked bool // it is listed although its link may not be written
 }
 
 // absence is a manifest that is linked and not listed.
@@ -49,7 +50,7 @@ func (e entry) hex() string {
 // settled reports whether the entry stays as it is as long as its link is there.
 func (e entry) settled() bool {
 	if e.Referrer != nil {
-		return e.Referrer.Subject != ""
+		return e.Referrer.Subject != "" && !e.unlinked
 	}
 	return e.absence != nil && e.absence.final
 }
@@ -57,15 +58,14 @@ func (e entry) settled() bool {
 // What a set takes in memory beside its referrers: each entry with the pointer
 // in Referrers, an absence, and the most that is set aside for memos, in bytes.
 const (
-	setWeight     = 512
-	entryWeight   = 24
+	setWeight     = 768
+	entryWeight   = 32
 	absenceWeight = 160
 	maxRoom       = 8 << 20
 )
 
-func newSet(x *Index, entries []entry, unlinked []*Referrer) *Set {
-	s := &Set{index: x, entries: entries, again: unlinked}
-	s.Referrers = make([]*Referrer, 0, len(entries)+len(unlinked))
+func newSet(x *Index, entries []entry) *Set {
+	s := &Set{index: x, entries: entries, Referrers: make([]*Referrer, 0, len(entries))}
 	weight, abridged := setWeight, 0
 	for _, e := range entries {
 		weight += entryWeight
@@ -82,29 +82,44 @@ func newSet(x *Index, entries []entry, unlinked []*Referrer) *Set {
 			s.again = append(s.again, e.Referrer)
 		}
 	}
-	for _, r := range unlinked {
-		weight += entryWeight + r.weight()
-		s.Referrers = append(s.Referrers, r)
-	}
 	s.room = min(2*(weight+abridged), maxRoom)
 	s.weight = uint32(min(weight+s.room, 1<<31))
 	return s
 }
 
+// Without is the set without some referrers.
+func (s *Set) Without(gone []digest.Digest) *Set {
+	if len(gone) == 0 {
+		return s
+	}
+	out := make(map[digest.Digest]bool, len(gone))
+	for _, d := range gone {
+		out[d] = true
+	}
+	left := slices.DeleteFunc(slices.Clone(s.Referrers), func(r *Referrer) bool { return out[r.Digest] })
+	if len(left) == len(s.Referrers) {
+		return s
+	}
+	return &Set{Referrers: left, index: s.index, listed: s.listed}
+}
+
 // isOf reports whether the set is what these links say, and nothing of it has to
-// be asked for. The links are paths as List returns them, mostly in the order of
-// the last time.
+// be asked for. They are the names in the folder, mostly in the order of the last time.
 func (s *Set) isOf(links []string) bool {
-	if s.pending || len(links) != len(s.entries) {
-		return false
-	}
-	for i, link := range links {
-		hex := s.entries[i].hex()
-		if before, ok := strings.CutSuffix(link, hex); !ok || !strings.HasSuffix(before, "/") {
-			return false
+	return !s.pending && slices.EqualFunc(links, s.entries, func(link string, e entry) bool { return link == e.hex() })
+}
+
+// unsee forgets that this process has seen a manifest linked to a subject. What it knows
+// of the others stays, so that their next listing costs no more than without a delete.
+func (x *Index) unsee(key setKey, manifest digest.Digest) {
+	x.sets.ComputeIfPresent(key, func(known *Set) (*Set, otter.ComputeOp) {
+		hex := manifest.Encoded()
+		left := slices.DeleteFunc(slices.Clone(known.entries), func(e entry) bool { return e.hex() == hex })
+		if len(left) == 0 {
+			return nil, otter.InvalidateOp
 		}
-	}
-	return true
+		return newSet(x, left), otter.WriteOp
+	})
 }
 
 // byName is the entries by the hex digits of their digests.
@@ -112,10 +127,7 @@ func (s *Set) byName() map[string]entry {
 	if s == nil {
 		return nil
 	}
-	names := make(map[string]entry, len(s.entries)+len(s.again))
-	for _, r := range s.again {
-		names[r.Digest.Encoded()] = entry{Referrer: r}
-	}
+	names := make(map[string]entry, len(s.entries))
 	for _, e := range s.entries {
 		names[e.hex()] = e
 	}
@@ -126,32 +138,27 @@ func (s *Set) byName() map[string]entry {
 // not kept in memory, without those that are too large to be listed. A manifest
 // that was deleted meanwhile has none.
 func (s *Set) Annotated(ctx context.Context, list []*Referrer) ([]*Referrer, error) {
-	full := make([]*Referrer, len(list))
-	group, ctx := errgroup.WithContext(ctx)
-	if s.index != nil {
-		group.SetLimit(s.index.options.Concurrency)
-	}
-	for i, r := range list {
-		full[i] = r
-		if s.index == nil || !r.Abridged() {
-			continue
+	full := slices.Clone(list)
+	var abridged []**Referrer
+	for i, r := range full {
+		if r.Abridged() {
+			abridged = append(abridged, &full[i])
 		}
-		group.Go(func() error {
-			err := s.index.reader.Manifest(ctx, r.Digest, func(content []byte) error {
-				m, err := s.index.options.Types.Describe(content)
-				if err != nil {
-					return err
-				}
-				annotated := *r
-				annotated.Annotations, err = annotationsOf(m)
-				full[i] = &annotated
+	}
+	return full, forEach(ctx, s.index.options.Concurrency, abridged, func(ctx context.Context, i int) error {
+		annotated := **abridged[i]
+		err := s.index.reader.Manifest(ctx, annotated.Digest, func(content []byte) error {
+			m, err := s.index.options.Types.Describe(content)
+			if err != nil {
 				return err
-			})
-			if layout.IsBroken(err) {
-				return nil
 			}
+			annotated.Annotations, err = annotationsOf(m)
+			*abridged[i] = &annotated
 			return err
 		})
-	}
-	return full, group.Wait()
+		if layout.IsBroken(err) {
+			return nil
+		}
+		return err
+	})
 }

@@ -4,20 +4,16 @@ import (
 	"context"
 	"fmt"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
 
 	"github.com/oras-distribution/registry/internal/layout"
+	"github.com/oras-distribution/registry/internal/manifest"
 )
 
-// referrersTag is the form of the tags of the referrers tag schema
-// (distribution-spec v1.1, "Referrers Tag Schema").
-var referrersTag = regexp.MustCompile(`^(sha256|sha384|sha512)-([0-9a-f]{64,128})$`)
-
-// readTags links all that the referrers-tag indexes list which this scan has
+// readTags attaches all that the referrers-tag indexes list which this scan has
 // read: clients wrote those while the registry had no referrers API ("Enabling
 // the Referrers API").
 func (s *scanner) readTags(ctx context.Context) error {
@@ -27,12 +23,8 @@ func (s *scanner) readTags(ctx context.Context) error {
 	}
 	for _, p := range paths {
 		tag := path.Base(p)
-		parts := referrersTag.FindStringSubmatch(tag)
-		if parts == nil {
-			continue
-		}
-		subject := digest.NewDigestFromEncoded(digest.Algorithm(parts[1]), parts[2])
-		if subject.Validate() != nil {
+		subject := s.subjectOf(tag)
+		if subject == "" {
 			continue
 		}
 		if err := s.readTag(ctx, tag, subject); err != nil {
@@ -41,6 +33,47 @@ func (s *scanner) readTags(ctx context.Context) error {
 		s.step()
 	}
 	return nil
+}
+
+// subjectOf is the subject that a tag of the referrers tag schema stands for, empty if the
+// tag is another one, or if the subject of a shortened one is not known.
+func (s *scanner) subjectOf(tag string) digest.Digest {
+	if subject, ok := manifest.SubjectOfTag(tag); !ok || subject != "" {
+		return subject
+	}
+	if s.shortened == nil {
+		s.shorten()
+	}
+	return s.shortened[tag]
+}
+
+// shortenedTo is how many characters of a digest a tag of the schema has.
+const shortenedTo = 64
+
+// shorten finds the digests of which a tag of the schema has only the beginning: no two
+// manifests begin with the same 64 characters. Subjects that are not in the repository, or
+// not yet, are known where a manifest names them; anyone could make up two of those that
+// begin alike.
+func (s *scanner) shorten() {
+	s.shortened = map[string]digest.Digest{}
+	add := func(d digest.Digest, sure bool) {
+		if len(d.Encoded()) <= shortenedTo {
+			return
+		}
+		tag := d.Algorithm().String() + "-" + d.Encoded()[:shortenedTo]
+		if other, taken := s.shortened[tag]; taken && other != d && !sure {
+			d = ""
+		}
+		s.shortened[tag] = d
+	}
+	for _, subject := range s.known {
+		if subject != "" {
+			add(subject, false)
+		}
+	}
+	for d := range s.present {
+		add(d, true)
+	}
 }
 
 // readTag attaches what one index lists. What names a subject itself is linked by
@@ -58,17 +91,20 @@ func (s *scanner) readTag(ctx context.Context, tag string, subject digest.Digest
 	if !slices.Contains(s.indexes, d) {
 		return nil
 	}
-	m, err := x.parse(ctx, d)
-	if err != nil || m == nil {
-		return err
-	}
-	var attached pairs
-	for _, listed := range m.References {
-		if s.present[listed.Digest] && s.known[listed.Digest] == "" && s.unreadable[listed.Digest] == nil {
-			attached = append(attached, pair{subject, listed.Digest})
+	err = x.reader.Manifest(ctx, d, func(content []byte) error {
+		m, err := x.options.Types.Parse(content)
+		if err != nil {
+			return nil //nolint:nilerr // such an index lists nothing
 		}
+		for _, listed := range m.References {
+			if s.present[listed.Digest] && s.known[listed.Digest] == "" && s.unreadable[listed.Digest] == nil {
+				s.attached = append(s.attached, pair{subject, listed.Digest})
+			}
+		}
+		return nil
+	})
+	if layout.IsBroken(err) {
+		return nil
 	}
-	left, err := s.settle(ctx, attached)
-	s.pairs = append(s.pairs, left...)
 	return err
 }

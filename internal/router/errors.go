@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,13 +13,15 @@ import (
 
 	"github.com/distribution/distribution/v3"
 	"github.com/distribution/distribution/v3/registry/api/errcode"
+	"github.com/google/uuid"
+	"github.com/gorilla/mux"
 	"github.com/sirupsen/logrus"
 
 	"github.com/oras-distribution/registry/internal/listing"
 )
 
 // writeError answers with an error in the form of distribution-spec v1.1, "Error
-// Codes". What it cannot name is logged and answered with 500.
+// Codes", and logs it. What it cannot name is answered with 500.
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	var (
 		special listing.StatusError
@@ -28,9 +31,10 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 		later   interface{ Retry() time.Duration }
 		unknown distribution.ErrManifestUnknownRevision
 	)
+	status := 0 // that of the table
 	switch {
 	case errors.As(err, &special):
-		w, err = statusWriter{w, special.Status}, special.Cause
+		status, err = special.Status, special.Cause
 	case errors.As(err, &codes):
 		err = codes
 	case errors.As(err, &coded):
@@ -47,25 +51,71 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 		if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
 			return // nobody is there to read an answer
 		}
-		err = errcode.ErrorCodeUnknown.WithDetail(map[string]string{"path": r.URL.Path, "reason": "see the log of the registry"})
+		serveError(w, r, unknownError(r), 0)
+		return
 	}
-	if serveErr := errcode.ServeJSON(w, err); serveErr != nil {
-		logError(r, serveErr)
-	}
+	logRefusal(r, serveError(w, r, err, status), err)
 }
 
-// statusWriter answers with its own status, whatever it is told.
+// serveError writes an error, with a status if it is not 0, and returns the status.
+func serveError(w http.ResponseWriter, r *http.Request, err error, status int) int {
+	written := &statusWriter{w, status}
+	if serveErr := errcode.ServeJSON(written, err); serveErr != nil {
+		logError(r, serveErr)
+	}
+	return written.status
+}
+
+// statusWriter answers with its own status, or else remembers the one that it is told.
 type statusWriter struct {
 	http.ResponseWriter
 	status int
 }
 
-func (w statusWriter) WriteHeader(int) { w.ResponseWriter.WriteHeader(w.status) }
+func (w *statusWriter) WriteHeader(status int) {
+	w.status = cmp.Or(w.status, status)
+	w.ResponseWriter.WriteHeader(w.status)
+}
 
 func logError(r *http.Request, err error) {
-	logrus.WithFields(logrus.Fields{
-		"http.request.method": r.Method, "http.request.uri": r.RequestURI,
-	}).Errorf("request failed: %s", firstLine(err))
+	logged(r).Errorf("request failed: %s", firstLine(err))
+}
+
+// logRefusal writes the line that distribution writes about the requests that it refuses.
+func logRefusal(r *http.Request, status int, why error) {
+	line := logged(r).WithField("http.response.status", status)
+	reason := firstLine(why)
+	var coded errcode.Error
+	if errors.As(why, &coded) && coded.Detail != nil {
+		line = line.WithField("err.detail", fmt.Sprint(coded.Detail))
+	}
+	line.Warnf("request refused: %s", reason)
+}
+
+// logged is a line about a request.
+func logged(r *http.Request) *logrus.Entry {
+	fields := logrus.Fields{
+		"http.request.id": requestID(r), "http.request.method": r.Method, "http.request.uri": r.RequestURI,
+		"http.request.host": r.Host, "http.request.remoteaddr": r.RemoteAddr,
+	}
+	for name, value := range mux.Vars(r) {
+		fields["vars."+name] = value
+	}
+	return logrus.WithFields(fields)
+}
+
+type idKey struct{}
+
+// identified gives a request an identifier, as distribution does.
+func identified(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), idKey{}, uuid.NewString())))
+	})
+}
+
+func requestID(r *http.Request) string {
+	id, _ := r.Context().Value(idKey{}).(string)
+	return id
 }
 
 func firstLine(err error) string {

@@ -4,22 +4,22 @@ package router
 
 import (
 	"errors"
+	"hash/maphash"
 	"net/http"
 	"os"
 	"slices"
 	"strings"
 
-	"github.com/distribution/distribution/v3"
 	"github.com/distribution/distribution/v3/health"
 	"github.com/distribution/distribution/v3/metrics"
 	"github.com/distribution/distribution/v3/registry/api/errcode"
 	"github.com/distribution/distribution/v3/registry/auth"
-	"github.com/distribution/reference"
 	prometheus "github.com/docker/go-metrics"
 	gorhandlers "github.com/gorilla/handlers"
 	"github.com/gorilla/mux"
 
 	"github.com/oras-distribution/registry/extensions"
+	"github.com/oras-distribution/registry/internal/push"
 )
 
 // Options say what the configuration says about all routes.
@@ -36,39 +36,50 @@ type Options struct {
 	Controller auth.AccessController
 }
 
-// New makes a handler for routes, which hands everything else to next.
-func New(next http.Handler, routes []extensions.Route, options Options) http.Handler {
+// New makes a handler for routes, which hands everything else to next. It fails if
+// a route does not keep to what extensions.Route says.
+func New(next http.Handler, routes []extensions.Route, options Options) (http.Handler, error) {
+	if err := check(routes); err != nil {
+		return nil, err
+	}
 	options.Prefix = strings.TrimRight(options.Prefix, "/")
 	// Names are matched whatever they are, so that a bad one is a bad name and not an
 	// unknown path; paths are taken as they are.
 	r := mux.NewRouter().SkipClean(true)
-	r.NotFoundHandler = next
 	var order []string
+	known := &names{seed: maphash.MakeSeed()}
 	paths := map[string]*path{}
 	for _, route := range routes {
 		p := paths[route.Path]
 		if p == nil {
-			p = &path{options: options, next: next, named: strings.Contains(route.Path, "{name}")}
+			p = &path{options: options, next: next, names: known, named: strings.Contains(route.Path, placeName)}
 			paths[route.Path] = p
 			order = append(order, route.Path)
 		}
 		p.add(route)
 	}
+	var patterns []pattern
 	for _, template := range order {
-		r.Path(options.Prefix + pattern(template)).Handler(paths[template])
+		p := newPattern(options.Prefix + template)
+		r.MatcherFunc(p.match).Handler(paths[template])
+		patterns = append(patterns, p)
 	}
-	return r
-}
-
-// pattern is a template in the language of gorilla/mux.
-func pattern(template string) string {
-	return strings.NewReplacer("{name}", "{name:(?s:.*)}", "{reference}", "{reference:[^/]+}").Replace(template)
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		for _, p := range patterns {
+			if _, _, ok := p.find(req.URL.Path); ok {
+				r.ServeHTTP(w, req)
+				return
+			}
+		}
+		next.ServeHTTP(w, req) // from mux, it would get a copy of a copy of the request
+	}), nil
 }
 
 // path is all routes that share one.
 type path struct {
 	options Options
 	next    http.Handler
+	names   *names
 	named   bool
 	routes  []route
 	other   http.Handler // for methods that no route takes
@@ -82,10 +93,16 @@ type route struct {
 
 func (r route) takes(method string) bool { return slices.Contains(r.Methods, method) }
 
-func (p *path) add(added extensions.Route) {
-	if len(added.Methods) == 0 {
-		added.Methods = []string{http.MethodGet, http.MethodHead}
+// methodsOf is the methods that a route answers.
+func methodsOf(route extensions.Route) []string {
+	if len(route.Methods) == 0 {
+		return []string{http.MethodGet, http.MethodHead}
 	}
+	return route.Methods
+}
+
+func (p *path) add(added extensions.Route) {
+	added.Methods = methodsOf(added)
 	r := route{Route: added, metrics: p.measure(added.Name)}
 	r.handler = p.surround(r.metrics(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { p.serve(w, req, r) })))
 	p.routes = append(p.routes, r)
@@ -105,7 +122,7 @@ func (p *path) measure(name string) func(http.Handler) http.Handler {
 
 // surround puts around a handler what distribution puts around its own.
 func (p *path) surround(h http.Handler) http.Handler {
-	h = Recovering(health.Handler(apiVersion(h)))
+	h = identified(Recovering(health.Handler(apiVersion(h))))
 	if p.options.AccessLog {
 		h = gorhandlers.CombinedLoggingHandler(os.Stdout, h)
 	}
@@ -119,7 +136,7 @@ func (p *path) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			continue
 		}
 		vars := mux.Vars(r)
-		if _, err := reference.WithName(vars["name"]); route.Forward != "" && err == nil {
+		if _, err := p.names.parse(vars["name"]); route.Forward != "" && err == nil {
 			forwarded := r.Clone(r.Context())
 			forwarded.URL.Path, forwarded.URL.RawPath = p.options.Prefix+expand(route.Forward, vars), ""
 			route.metrics(p.next).ServeHTTP(w, forwarded)
@@ -131,28 +148,24 @@ func (p *path) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.other.ServeHTTP(w, r)
 }
 
-func expand(template string, vars map[string]string) string {
-	return strings.NewReplacer("{name}", vars["name"], "{reference}", vars["reference"]).Replace(template)
-}
-
 // serve answers a request for a route: first whether the client may, then what
 // it asked for. Errors are written here and nowhere else.
 func (p *path) serve(w http.ResponseWriter, r *http.Request, route route) {
-	for name, values := range p.options.Headers {
-		for _, value := range values {
-			w.Header().Add(name, value)
-		}
-	}
+	p.setHeaders(w)
 	vars := mux.Vars(r)
 	target := extensions.Target{Reference: vars["reference"]}
 	if p.named {
 		var err error
-		if target.Repository, err = reference.WithName(vars["name"]); err != nil {
-			writeError(w, r, errcode.ErrorCodeNameInvalid.WithDetail(distribution.ErrRepositoryNameInvalid{Name: vars["name"], Reason: err}))
+		if target.Repository, err = p.names.parse(vars["name"]); err != nil {
+			writeError(w, r, err)
 			return
 		}
 	}
 	if !p.authorized(w, r, target, route.Access) {
+		return
+	}
+	if err := push.Refused(r.Context()); err != nil {
+		writeError(w, r, err)
 		return
 	}
 	if !route.takes(r.Method) {
@@ -162,6 +175,15 @@ func (p *path) serve(w http.ResponseWriter, r *http.Request, route route) {
 	}
 	if err := route.Serve(w, r, target); err != nil {
 		writeError(w, r, err)
+	}
+}
+
+// setHeaders sets those of the configuration.
+func (p *path) setHeaders(w http.ResponseWriter) {
+	for name, values := range p.options.Headers {
+		for _, value := range values {
+			w.Header().Add(name, value)
+		}
 	}
 }
 
@@ -175,7 +197,7 @@ func (p *path) methods() (all []string) {
 // authorized asks whether the client has the access that a route needs, and
 // writes the refusal.
 func (p *path) authorized(w http.ResponseWriter, r *http.Request, target extensions.Target, needed extensions.Access) bool {
-	if p.options.Controller == nil {
+	if p.options.Controller == nil || needed == extensions.AccessAnyone {
 		return true
 	}
 	access := accessTo(target, needed)
@@ -191,8 +213,28 @@ func (p *path) authorized(w http.ResponseWriter, r *http.Request, target extensi
 		return false
 	}
 	challenge.SetHeaders(r, w)
-	writeError(w, r, errcode.ErrorCodeUnauthorized.WithDetail(access))
+	logRefusal(r, serveError(w, r, errcode.ErrorCodeUnauthorized.WithDetail(access), 0), err)
 	return false
+}
+
+// Allowed returns what reports whether the client that has sent a request may pull from
+// all of some repositories. A nil controller allows everything.
+func Allowed(controller auth.AccessController) func(r *http.Request, repositories ...string) bool {
+	return func(r *http.Request, repositories ...string) bool {
+		var access []auth.Access
+		for _, repository := range repositories {
+			name, err := parseName(repository)
+			if err != nil {
+				return false
+			}
+			access = append(access, accessTo(extensions.Target{Repository: name}, extensions.AccessPull)...)
+		}
+		if controller == nil {
+			return true
+		}
+		grant, err := controller.Authorized(r, access...)
+		return err == nil && grant != nil
+	}
 }
 
 // accessTo is the access that is asked for, in the form of distribution's auth

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -44,6 +45,53 @@ func echo(template string) extensions.Route {
 // next answers for distribution.
 var next = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = fmt.Fprint(w, "next ", r.URL.Path) })
 
+// serve makes a handler for routes, each with a name of its own.
+func serve(t *testing.T, routes []extensions.Route, options Options) http.Handler {
+	t.Helper()
+	for i := range routes {
+		routes[i].Name = "test_" + string(rune('a'+i))
+	}
+	handler, err := New(next, routes, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return handler
+}
+
+// Routes that could not be served as they were meant are refused, by name.
+func TestRoutesAreChecked(t *testing.T) {
+	good := echo(templates[0])
+	with := func(change func(*extensions.Route)) []extensions.Route {
+		other := echo("/other/{name}/{reference}")
+		other.Name = "other"
+		change(&other)
+		return []extensions.Route{good, other}
+	}
+	for want, routes := range map[string][]extensions.Route{
+		"route Other Name: the name must be lower case":        with(func(r *extensions.Route) { r.Name = "Other Name" }),
+		"route test: the name is taken":                        with(func(r *extensions.Route) { r.Name = good.Name }),
+		`route other: the path "other" must begin with /`:      with(func(r *extensions.Route) { r.Path = "other" }),
+		`route other: the path "/{digest}" must begin`:         with(func(r *extensions.Route) { r.Path = "/{digest}" }),
+		`route other: the path "/x/{reference}" must begin`:    with(func(r *extensions.Route) { r.Path = "/x/{reference}" }),
+		`route other: the path "/{reference}/{name}" must`:     with(func(r *extensions.Route) { r.Path = "/{reference}/{name}" }),
+		"route other: it must have Serve or Forward, and not":  with(func(r *extensions.Route) { r.Serve = nil }),
+		"route other: it must have Serve or Forward, and not ": with(func(r *extensions.Route) { r.Forward = "/v2/" }),
+		"route other: with Forward, the path must have a {name}": with(func(r *extensions.Route) {
+			r.Path, r.Serve, r.Forward = "/other", nil, "/v2/"
+		}),
+		"route other: GET " + good.Path + " is taken by route test": with(func(r *extensions.Route) {
+			r.Path, r.Methods = good.Path, []string{http.MethodPut, http.MethodGet}
+		}),
+	} {
+		if _, err := New(next, routes, Options{}); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("error %v, want one that begins with %q", err, want)
+		}
+	}
+	if _, err := New(next, with(func(*extensions.Route) {}), Options{}); err != nil {
+		t.Error(err)
+	}
+}
+
 func get(handler http.Handler, target string) *httptest.ResponseRecorder {
 	return do(handler, http.MethodGet, target)
 }
@@ -68,7 +116,7 @@ func TestPaths(t *testing.T) {
 	for _, template := range templates {
 		routes = append(routes, echo(template))
 	}
-	handler := New(next, routes, Options{})
+	handler := serve(t, routes, Options{})
 	listing, draft := templates[0], templates[4]
 	for target, want := range map[string]string{
 		"/v2/app/referrers/sha256:x":                               listing + " app sha256:x",
@@ -112,7 +160,7 @@ func TestPaths(t *testing.T) {
 
 // A name that is none is a bad name, and not a path that is not there.
 func TestBadNames(t *testing.T) {
-	handler := New(next, []extensions.Route{echo(templates[0]), {Name: "test", Path: templates[3], Forward: "/v2/{name}/manifests/{reference}"}}, Options{})
+	handler := serve(t, []extensions.Route{echo(templates[0]), {Name: "test", Path: templates[3], Forward: "/v2/{name}/manifests/{reference}"}}, Options{})
 	for _, name := range []string{
 		"", "A", "a//b", "/a", "a/", "..", "a/../b", "a/./b", "-a", "a_", "a%00b", "a%0Ab", "a%20b", "%C3%A4", "a%3Ab", strings.Repeat("a", 256),
 	} {
@@ -134,7 +182,7 @@ func TestMethods(t *testing.T) {
 	}
 	remove.Methods, remove.Name = []string{http.MethodDelete}, "remove"
 	remove.Serve = func(http.ResponseWriter, *http.Request, extensions.Target) error { return errcode.ErrorCodeDenied }
-	handler := New(next, []extensions.Route{read, write, remove}, Options{})
+	handler := serve(t, []extensions.Route{read, write, remove}, Options{})
 	for method, want := range map[string]int{
 		http.MethodGet: http.StatusOK, http.MethodHead: http.StatusOK, http.MethodPut: http.StatusCreated, http.MethodPost: http.StatusCreated,
 		http.MethodDelete: http.StatusForbidden, http.MethodPatch: http.StatusMethodNotAllowed, http.MethodOptions: http.StatusMethodNotAllowed,
@@ -205,7 +253,7 @@ func TestAccess(t *testing.T) {
 		} {
 			served = false
 			controller := &guard{asked: "nothing", err: refusal.err}
-			got := get(New(next, []extensions.Route{route}, Options{Controller: controller}), test.target)
+			got := get(serve(t, []extensions.Route{route}, Options{Controller: controller}), test.target)
 			if got.Code != refusal.status || controller.asked != test.asked || served != (refusal.err == nil) {
 				t.Errorf("%s %q, %v: %d, asked for %q, served: %v", test.target, test.access, refusal.err, got.Code, controller.asked, served)
 			}
@@ -221,7 +269,7 @@ func TestAccess(t *testing.T) {
 
 // A bad name and a method that is not taken say nothing to those who may not ask.
 func TestAccessComesBeforeTheMethod(t *testing.T) {
-	handler := New(next, []extensions.Route{echo(templates[0])}, Options{Controller: &guard{err: challenge{errors.New("no")}}})
+	handler := serve(t, []extensions.Route{echo(templates[0])}, Options{Controller: &guard{err: challenge{errors.New("no")}}})
 	if got := do(handler, http.MethodPut, "/v2/a/referrers/x"); got.Code != http.StatusUnauthorized || got.Header().Get("Allow") != "" {
 		t.Errorf("%d %v", got.Code, got.Header())
 	}
@@ -233,7 +281,7 @@ func TestForward(t *testing.T) {
 	controller := &guard{asked: "nothing"}
 	route := extensions.Route{Name: "test", Path: "/old/{name}/manifests/{reference}", Forward: "/v2/{name}/manifests/{reference}"}
 	for _, prefix := range []string{"", "/", "/a/prefix", "/a/prefix/"} {
-		handler := New(next, []extensions.Route{route}, Options{Prefix: prefix, Controller: controller})
+		handler := serve(t, []extensions.Route{route}, Options{Prefix: prefix, Controller: controller})
 		below := strings.TrimRight(prefix, "/")
 		for target, want := range map[string]string{
 			below + "/old/a/b/manifests/sha256%3Ax?q=1": "next " + below + "/v2/a/b/manifests/sha256:x",
@@ -251,7 +299,7 @@ func TestForward(t *testing.T) {
 }
 
 func TestHeaders(t *testing.T) {
-	handler := New(next, []extensions.Route{echo(templates[0])}, Options{Headers: http.Header{"X-Test": {"1", "2"}}})
+	handler := serve(t, []extensions.Route{echo(templates[0])}, Options{Headers: http.Header{"X-Test": {"1", "2"}}})
 	for _, target := range []string{"/v2/a/referrers/x", "/v2/A/referrers/x"} {
 		if got := get(handler, target).Header()["X-Test"]; len(got) != 2 {
 			t.Errorf("%s: %q", target, got)
@@ -278,36 +326,60 @@ func TestErrors(t *testing.T) {
 	} {
 		route := echo(templates[0])
 		route.Serve = func(http.ResponseWriter, *http.Request, extensions.Target) error { return test.serve() }
-		got := get(New(next, []extensions.Route{route}, Options{}), "/v2/a/referrers/x")
+		got := get(serve(t, []extensions.Route{route}, Options{}), "/v2/a/referrers/x")
 		if got.Code != test.status || code(got) != test.code || strings.Contains(got.Body.String(), "secret") {
 			t.Errorf("%s: %d %s", name, got.Code, got.Body)
 		}
 	}
 }
 
-// A path that a template takes is the one that its parts make up again.
+// Pulls and pushes pass through for next to nothing.
+func TestPassingThroughAllocations(t *testing.T) {
+	var routes []extensions.Route
+	for i, template := range templates {
+		routes = append(routes, echo(template))
+		routes[i].Name = fmt.Sprintf("test_%c", 'a'+i)
+	}
+	passed := 0
+	distribution := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { passed++ })
+	handler, err := New(Recovering(Guarded(distribution)), routes, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, w := httptest.NewRequest(http.MethodGet, "/v2/team/app/manifests/latest", nil), httptest.NewRecorder()
+	if n := testing.AllocsPerRun(100, func() { handler.ServeHTTP(w, r) }); n > 2 {
+		t.Errorf("a request for distribution costs %v allocations before it gets there", n)
+	}
+	if passed == 0 {
+		t.Error("the request does not get there")
+	}
+}
+
+// A template takes the paths that gorilla/mux would take by regular expressions, and finds
+// the same in them.
 func FuzzPattern(f *testing.F) {
-	f.Add("/v2/a/b/referrers/sha256:x")
-	f.Add("/oras/artifacts/v1/a/manifests/d/referrers")
-	f.Add("/v2/../referrers/..")
-	f.Add("/v2/a\n/referrers/\x00")
+	for _, path := range []string{
+		"/v2/a/b/referrers/sha256:x", "/oras/artifacts/v1/a/manifests/d/referrers", "/v2/../referrers/..", "/v2/a\n/referrers/\x00",
+		"/v2/referrers/x", "/v2//referrers/x", "/v2/_oras/artifacts/referrers", "/v2/referrers/referrers/", "/oras/artifacts/v1/manifests/manifests/referrers",
+	} {
+		f.Add(path)
+	}
 	router := mux.NewRouter().SkipClean(true)
 	routes := map[string]*mux.Route{}
 	for _, template := range templates {
-		routes[template] = router.Path(pattern(template))
+		expression := strings.NewReplacer("{name}", "{name:(?s:.*)}", "{reference}", "{reference:[^/]+}").Replace(template)
+		routes[template] = router.Path(expression)
 	}
 	f.Fuzz(func(t *testing.T, path string) {
 		request := &http.Request{Method: http.MethodGet, URL: &url.URL{Path: path}}
 		for template, route := range routes {
-			var match mux.RouteMatch
-			if !route.Match(request, &match) {
-				continue
+			var want, got mux.RouteMatch
+			matches := route.Match(request, &want)
+			if newPattern(template).match(request, &got) != matches || !maps.Equal(got.Vars, want.Vars) {
+				t.Errorf("%q on %s: %q, want %v %q", path, template, got.Vars, matches, want.Vars)
 			}
-			if got := expand(template, match.Vars); got != path {
-				t.Errorf("%q on %s: %q", path, template, match.Vars)
-			}
-			if strings.Contains(match.Vars["reference"], "/") {
-				t.Errorf("%q on %s: the reference %q has a slash", path, template, match.Vars["reference"])
+			if matches && expand(template, got.Vars) != path {
+				t.Errorf("%q on %s: %q does not make it up again", path, template, got.Vars)
 			}
 		}
 	})

@@ -2,10 +2,10 @@
 package tree
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"unicode"
 
@@ -20,9 +20,20 @@ type Node struct {
 	Digest       digest.Digest `json:"digest"`
 	Size         int64         `json:"size"`
 	ArtifactType string        `json:"artifactType,omitempty"`
-	// Repeated says that the referrers are shown where the manifest stands first.
-	Repeated  bool    `json:"repeated,omitempty"`
+	// Platform is what an index says its child is for: linux/amd64.
+	Platform string `json:"platform,omitempty"`
+	// Missing says that the child of an index is not in the repository.
+	Missing bool `json:"missing,omitempty"`
+	// Repeated says that the rest is shown where the manifest stands first.
+	Repeated bool `json:"repeated,omitempty"`
+	// Manifests are the children of an index.
+	Manifests []*Node `json:"manifests,omitempty"`
 	Referrers []*Node `json:"referrers"`
+}
+
+// kind says what a manifest is: as exactly as it says itself, and in one line.
+func (n *Node) kind() string {
+	return printable(cmp.Or(n.ArtifactType, n.MediaType, v1.MediaTypeImageManifest))
 }
 
 // JSON writes the trees as a list of nodes.
@@ -32,7 +43,8 @@ func JSON(w io.Writer, roots []*Node) error {
 	return encoder.Encode(roots)
 }
 
-// Text draws the trees as `oras discover` does: by type, then by digest.
+// Text draws the trees as `oras discover` does: by type, then by digest. The children of
+// an index stand before its referrers, by platform.
 func Text(w io.Writer, roots []*Node) error {
 	var out strings.Builder
 	for _, root := range roots {
@@ -41,44 +53,52 @@ func Text(w io.Writer, roots []*Node) error {
 			fmt.Fprintf(&out, " (%s)", root.Digest)
 		}
 		out.WriteString("\n")
-		drawReferrers(&out, root, "")
+		drawBelow(&out, root, "")
 	}
 	_, err := io.WriteString(w, out.String())
 	return err
 }
 
-func drawReferrers(out *strings.Builder, parent *Node, indent string) {
-	groups := slices.Collect(func(yield func([]*Node) bool) {
-		rest := parent.Referrers
-		for len(rest) > 0 {
-			end := 1
-			for end < len(rest) && rest[end].ArtifactType == rest[0].ArtifactType {
-				end++
-			}
-			if !yield(rest[:end]) {
-				return
-			}
-			rest = rest[end:]
+// group is what is drawn below one label.
+type group struct {
+	label string
+	nodes []*Node
+}
+
+// groups are the children of a node, and then its referrers.
+func groups(parent *Node) (all []group) {
+	add := func(label string, n *Node) {
+		if last := len(all) - 1; last >= 0 && all[last].label == label {
+			all[last].nodes = append(all[last].nodes, n)
+		} else {
+			all = append(all, group{label, []*Node{n}})
 		}
-	})
-	for i, group := range groups {
-		mark, below := branch(i == len(groups)-1)
-		label := printable(group[0].ArtifactType)
-		if label == "" {
-			label = printable(group[0].MediaType)
-			if label == "" {
-				label = v1.MediaTypeImageManifest
-			}
-		}
-		fmt.Fprintf(out, "%s%s%s\n", indent, mark, label)
-		for j, child := range group {
-			childMark, childBelow := branch(j == len(group)-1)
+	}
+	for _, n := range parent.Manifests {
+		add(strings.TrimSpace("manifest "+printable(n.Platform)), n)
+	}
+	for _, n := range parent.Referrers {
+		add(n.kind(), n)
+	}
+	return all
+}
+
+func drawBelow(out *strings.Builder, parent *Node, indent string) {
+	all := groups(parent)
+	for i, group := range all {
+		mark, below := branch(i == len(all)-1)
+		fmt.Fprintf(out, "%s%s%s\n", indent, mark, group.label)
+		for j, child := range group.nodes {
+			childMark, childBelow := branch(j == len(group.nodes)-1)
 			note := ""
-			if child.Repeated {
+			switch {
+			case child.Repeated:
 				note = " (as above)"
+			case child.Missing:
+				note = " (not in the repository)"
 			}
 			fmt.Fprintf(out, "%s%s%s%s%s\n", indent, below, childMark, child.Digest, note)
-			drawReferrers(out, child, indent+below+childBelow)
+			drawBelow(out, child, indent+below+childBelow)
 		}
 	}
 }
@@ -100,11 +120,12 @@ func branch(last bool) (mark, below string) {
 	return "├── ", "│   "
 }
 
-// Mermaid draws a graph with an arrow from each referrer to its subject.
+// Mermaid draws a graph with an arrow from each referrer to its subject, and a dotted one
+// from each index to its children.
 func Mermaid(w io.Writer, roots []*Node) error {
 	var out strings.Builder
 	out.WriteString("graph BT\n")
-	seen := map[string]bool{}
+	seen, declared := map[string]bool{}, map[digest.Digest]bool{}
 	line := func(text string) {
 		if !seen[text] {
 			seen[text] = true
@@ -113,11 +134,14 @@ func Mermaid(w io.Writer, roots []*Node) error {
 	}
 	var draw func(*Node)
 	draw = func(n *Node) {
-		label := n.Reference
-		if label == "" {
-			label = n.ArtifactType
+		if label := cmp.Or(n.Reference, n.ArtifactType, n.Platform, n.kind()); n.Reference != "" || !declared[n.Digest] {
+			line(fmt.Sprintf("%s[\"%s<br>%s\"]", mermaidID(n.Digest), mermaidText(label), n.Digest.Encoded()[:12]))
 		}
-		line(fmt.Sprintf("%s[\"%s<br>%s\"]", mermaidID(n.Digest), mermaidText(label), n.Digest.Encoded()[:12]))
+		declared[n.Digest] = true
+		for _, child := range n.Manifests {
+			draw(child)
+			line(mermaidID(n.Digest) + " -.-> " + mermaidID(child.Digest))
+		}
 		for _, child := range n.Referrers {
 			draw(child)
 			line(mermaidID(child.Digest) + " --> " + mermaidID(n.Digest))

@@ -17,6 +17,7 @@ var update = flag.Bool("update", false, "write the files in testdata")
 
 const (
 	imageType    = "application/vnd.oci.image.manifest.v1+json"
+	indexType    = "application/vnd.oci.image.index.v1+json"
 	artifactType = "application/vnd.cncf.oras.artifact.manifest.v1+json"
 )
 
@@ -31,6 +32,15 @@ func node(text, mediaType, artifactType string, referrers ...*tree.Node) *tree.N
 
 func root(reference string, n *tree.Node) *tree.Node {
 	n.Reference = reference
+	return n
+}
+
+// index is an index with its children: one for each platform, and one that is missing.
+func index(n *tree.Node) *tree.Node {
+	amd, arm, other, missing := node("amd64", imageType, "", node("signature", artifactType, "signature/example")),
+		node("arm64", imageType, ""), node("other", imageType, ""), node("missing", imageType, "")
+	amd.Platform, arm.Platform, missing.Platform, missing.Missing = "linux/amd64", "linux/arm64/v8", "windows/amd64", true
+	n.Manifests = []*tree.Node{other, amd, arm, missing}
 	return n
 }
 
@@ -49,6 +59,7 @@ func forests() map[string][]*tree.Node {
 			root("demo@"+digest.FromString("other").String(), node("other", imageType, "", node("untyped", imageType, ""), node("older", "", ""))),
 		},
 		"circle": {root("demo:loop", node("sbom", artifactType, "sbom/example", node("signature", artifactType, "signature/example", again)))},
+		"index":  {root("demo:v2", index(node("index", indexType, "", node("sbom", artifactType, "sbom/example"))))},
 		"quoted": {root("demo:v1", node("image", imageType, "", node("odd", artifactType, "a\"<b>c"), node("unicode", artifactType, "größe/例")))},
 	}
 }

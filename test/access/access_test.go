@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
@@ -92,6 +94,7 @@ func (f *fixture) requests(repository string) []request {
 	manifest := harness.ManifestPath(repository, d)
 	signature := harness.ManifestPath(repository, "new")
 	artifact := f.signature.Annotated("new", "yes")
+	tagged := harness.ManifestPath(repository, artifact.Digest().String())
 	stock := []request{
 		{"GET", "/v2/_oci/ext/discover", nil, "", credentials, 200},
 		{"HEAD", "/v2/_oci/ext/discover", nil, "", credentials, 200},
@@ -102,8 +105,19 @@ func (f *fixture) requests(repository string) []request {
 		{"GET", harness.BlobPath(repository, f.blob.Digest), nil, "", pull, 200},
 		{"GET", "/v2/" + repository + "/tags/list", nil, "", pull, 200},
 		{"POST", "/v2/" + repository + "/blobs/uploads/", nil, "", pullAndPush, 202},
+		{"POST", "/v2/" + repository + "/blobs/uploads/?digest=" + digest.FromString("new").String(), []byte("new"), "", pullAndPush, 201},
+		{"POST", "/v2/" + repository + "/blobs/uploads/?digest=" + digest.FromString("new").String(), []byte("old"), "", pullAndPush, 400},
+		{"POST", "/v2/" + repository + "/blobs/uploads/?digest=new", []byte("new"), "", pullAndPush, 400},
+		{"PATCH", "/v2/" + repository + "/blobs/uploads/none", nil, "", pullAndPush, 404},
+		{"DELETE", "/v2/" + repository + "/blobs/uploads/none", nil, "", deletion, 404},
+		{"GET", "/v2/" + repository + "/blobs/uploads/none", nil, "", pull, 404},
+		{"GET", "/v2/" + repository + "/tags/list?last=a/b", nil, "", pull, 400},
+		{"GET", "/v2/_catalog?last=A", nil, "", catalog, 400},
 		{"PUT", signature, artifact.Bytes(), artifact.ContentType, pullAndPush, 201},
 		{"PUT", signature, []byte("{}"), artifact.ContentType, pullAndPush, 400},
+		{"PUT", tagged + "?tag=a&tag=b", artifact.Bytes(), artifact.ContentType, pullAndPush, 201},
+		{"PUT", tagged + "?tag=a&tag=-", artifact.Bytes(), artifact.ContentType, pullAndPush, 400},
+		{"PUT", tagged + "?" + strings.Repeat("&tag=a", 101), artifact.Bytes(), artifact.ContentType, pullAndPush, 414},
 		{"DELETE", harness.ManifestPath(repository, artifact.Digest().String()), nil, "", deletion, 202},
 		{"DELETE", harness.ManifestPath(repository, artifact.Digest().String()), nil, "", deletion, 404},
 	}

@@ -38,7 +38,7 @@ var (
 	rules = []rule{
 		{
 			because: "the index knows nothing of HTTP",
-			from:    append([]string{"internal/gc"}, index...),
+			from:    append([]string{"internal/gc", "internal/convert"}, index...),
 			never:   []string{"net/http", "github.com/gorilla/..."},
 		},
 		{
@@ -51,6 +51,12 @@ var (
 			because: "a document is read without any I/O",
 			from:    []string{"internal/manifest"},
 			never:   []string{driver + "/...", "internal/..."},
+		},
+		{
+			because: "what stays is decided without any I/O",
+			from:    []string{"internal/retention"},
+			never:   []string{driver + "/...", "net/http", "os", "extensions/...", "internal/..."},
+			except:  []string{"internal/manifest"},
 		},
 		{
 			because: "the storage tree is below everything",
@@ -75,13 +81,13 @@ var (
 		},
 		{
 			because: "an extension is written against the contract alone",
-			from:    []string{"extensions/oras", "extensions/oci"},
-			never:   []string{"extensions/oras", "extensions/oci", "internal/..."},
+			from:    []string{"extensions/browse", "extensions/mirror", "extensions/oras", "extensions/oci"},
+			never:   []string{"extensions/browse", "extensions/mirror", "extensions/oras", "extensions/oci", "internal/..."},
 		},
 		{
 			because: "only main lists the extensions",
 			from:    []string{"registry/...", "internal/..."},
-			never:   []string{"cmd/...", "extensions/oras", "extensions/oci"},
+			never:   []string{"cmd/...", "extensions/browse", "extensions/mirror", "extensions/oras", "extensions/oci"},
 		},
 		{
 			because: "only main lists the storage drivers",

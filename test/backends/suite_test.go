@@ -1,3 +1,5 @@
+//go:build e2e
+
 package backends_test
 
 import (
@@ -77,8 +79,15 @@ func suite(t *testing.T, cache string, many int) {
 }
 
 // blackbox runs the black-box suite on the backend.
-func blackbox(t *testing.T) {
-	cmd := exec.CommandContext(t.Context(), "go", "test", "-count=1", fmt.Sprintf("-race=%t", harness.Race()), "./test/blackbox")
+func blackbox(t *testing.T) { goTest(t, "./test/blackbox") }
+
+// clients runs the tests with real clients on three replicas behind a proxy.
+func clients(t *testing.T) { goTest(t, "-tags", "e2e", "./test/interop", "-interop.replicas=3") }
+
+// goTest runs the tests of a package on the backend.
+func goTest(t *testing.T, args ...string) {
+	args = append([]string{"test", "-count=1", fmt.Sprintf("-race=%t", harness.Race())}, args...)
+	cmd := exec.CommandContext(t.Context(), "go", args...)
 	cmd.Dir = harness.Root()
 	output, err := cmd.CombinedOutput()
 	if err != nil {

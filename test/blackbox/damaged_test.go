@@ -26,12 +26,19 @@ type damage struct {
 
 // place is where a referrer is kept on the filesystem driver.
 type place struct {
+	testing.TB
 	root              string
 	subject, referrer digest.Digest
 	stranger          digest.Digest // the referrer of another subject
 }
 
 func (p place) file(path string) string { return filepath.Join(p.root, path) }
+
+// remove removes a file or folder.
+func (p place) remove(path string) error {
+	harness.RemoveAll(p, p.file(path))
+	return nil
+}
 
 func damages() []damage {
 	const app = "app"
@@ -46,12 +53,12 @@ func damages() []damage {
 	}
 	return []damage{
 		{"the manifest's bytes are gone, derived files too", func(p place) error {
-			return errors.Join(os.RemoveAll(p.file(layout.BlobFolder(p.referrer))), os.RemoveAll(p.file(layout.Derived(app))))
+			return errors.Join(p.remove(layout.BlobFolder(p.referrer)), p.remove(layout.Derived(app)))
 		}, false},
 		{"the manifest's bytes are others, derived files gone", func(p place) error {
-			return errors.Join(write(p.file(layout.BlobData(p.referrer)), "{}"), os.RemoveAll(p.file(layout.Derived(app))))
+			return errors.Join(write(p.file(layout.BlobData(p.referrer)), "{}"), p.remove(layout.Derived(app)))
 		}, false},
-		{"the manifest is not in the repository", func(p place) error { return os.RemoveAll(p.file(layout.Revision(app, p.referrer))) }, false},
+		{"the manifest is not in the repository", func(p place) error { return p.remove(layout.Revision(app, p.referrer)) }, false},
 		{"the link is empty", func(p place) error {
 			return write(p.file(layout.ReferrerLink(app, p.subject, p.referrer)), "")
 		}, true},
@@ -81,8 +88,8 @@ func damages() []damage {
 				return err
 			})
 		}, true},
-		{"the derived files are gone", func(p place) error { return os.RemoveAll(p.file(layout.Derived(app))) }, true},
-		{"the index is gone", func(p place) error { return os.RemoveAll(p.file(layout.Refs(app))) }, true},
+		{"the derived files are gone", func(p place) error { return p.remove(layout.Derived(app)) }, true},
+		{"the index is gone", func(p place) error { return p.remove(layout.Refs(app)) }, true},
 	}
 }
 
@@ -104,7 +111,7 @@ func TestDamagedEntriesAreLeftOut(t *testing.T) {
 			if err := r.Stop(); err != nil {
 				t.Fatal(err)
 			}
-			if err := damage.do(place{r.Root, image.Digest, victim.Digest(), stranger.Digest}); err != nil {
+			if err := damage.do(place{t, r.Root, image.Digest, victim.Digest(), stranger.Digest}); err != nil {
 				t.Fatal(err)
 			}
 			r.Restart()

@@ -128,10 +128,13 @@ func TestPullThroughDisabledExtensions(t *testing.T) {
 	origin := harness.Start(t, harness.Options{Driver: harness.InMemory}).Client()
 	m := harness.ORASArtifact("sbom/example", origin.PushBlob("app", []byte("blob")))
 	origin.MustPush("app", "v1", m)
-	cache := harness.Start(t, harness.Options{
-		Driver: harness.InMemory, Config: "proxy: {remoteurl: '" + origin.URL + "'}\nextensions: {oras: {enabled: false}}",
-	})
-	for range 2 {
-		expectPulled(cache.Client(), "v1", m)
+	for _, readOnly := range []string{"false", "true"} { // which is about pushes
+		cache := harness.Start(t, harness.Options{
+			Driver: harness.InMemory, Config: "proxy: {remoteurl: '" + origin.URL + "'}\nextensions: {oras: {enabled: false}}\n" +
+				"storage: {maintenance: {readonly: {enabled: " + readOnly + "}}}",
+		})
+		for range 2 {
+			expectPulled(cache.Client(), "v1", m)
+		}
 	}
 }

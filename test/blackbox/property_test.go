@@ -65,6 +65,13 @@ type life struct {
 	spans []span
 }
 
+// isDated reports whether the manifest says when it was created. Another is ordered by the
+// time of its bytes, which a push that was cut off may still write, after a replica has asked
+// for it: see the known limitations in docs/reliability.md.
+func (l *life) isDated() bool {
+	return l.manifest.Annotations[harness.ORASCreated] != "" || l.manifest.Annotations[harness.OCICreated] != ""
+}
+
 // throughout reports whether the manifest was there from one tick to another.
 func (l *life) throughout(from, to int64) bool {
 	l.mu.Lock()
@@ -178,7 +185,7 @@ func (m *model) write(worker int) {
 		switch choice := rng.IntN(10); {
 		case present && choice < 5 && !l.cut:
 			m.delete(m.client(rng), l)
-		case choice == 9:
+		case choice == 9 && l.isDated():
 			m.cutOff(m.client(rng), l, time.Duration(rng.IntN(3000))*time.Microsecond, present)
 		default:
 			m.push(m.client(rng), l, rng.IntN(4) == 0, present)
@@ -210,7 +217,9 @@ func (m *model) cutOff(c *harness.Client, l *life, after time.Duration, present 
 	defer cancel()
 	_, _ = c.Do(ctx, harness.Request{
 		Method: http.MethodPut, Path: harness.ManifestPath("app", l.manifest.Digest().String()),
-		Header: harness.Header("Content-Type: " + l.manifest.ContentType), Body: l.manifest.Bytes(),
+		// Go's client may give the connection to another request before it notices that this
+		// one was cut off, and then cuts off that, too.
+		Header: harness.Header("Content-Type: "+l.manifest.ContentType, "Connection: close"), Body: l.manifest.Bytes(),
 	})
 	m.cuts.Add(1)
 }

@@ -121,7 +121,7 @@ func losePower(t *testing.T, r *harness.Registry, repo *load.Repository) (lost i
 	return lost
 }
 
-var faults = regexp.MustCompile(`(\d+) faults, (\d+) of them repaired`)
+var faults = regexp.MustCompile(`(\d+) faults?, (\d+) of them repaired`)
 
 // repair runs `referrers verify --repair` after a kill, and returns how many faults it
 // found.

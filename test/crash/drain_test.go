@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/oras-distribution/registry/test/internal/harness"
 )
@@ -75,6 +76,39 @@ func TestSIGTERMLetsRequestsFinish(t *testing.T) {
 	listed := r.Client().Referrers(harness.OCI, "app", image.Digest)
 	if len(listed) != 1 || listed[0].Digest != m.Digest() {
 		t.Errorf("the manifest that was pushed while draining is not listed: %+v", listed)
+	}
+}
+
+// A request that takes too long is cut off in time for `docker stop`, and logged.
+func TestRequestsThatDoNotFinish(t *testing.T) {
+	for config, limit := range map[string]string{"{http: {draintimeout: 100ms}, log: {level: debug}}": "100ms", "{http: {draintimeout: null}, log: {level: debug}}": "8s"} {
+		t.Run(limit, func(t *testing.T) {
+			t.Parallel()
+			r := harness.Start(t, harness.Options{Config: config})
+			body := &slowBody{make(chan struct{}), make(chan struct{}), strings.NewReader("{}"), false}
+			defer close(body.release)
+			started := body.started
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			go func() {
+				_, _ = r.Client().Do(ctx, harness.Request{
+					Method: http.MethodPut, Path: harness.ManifestPath("app", "v1"),
+					Header: harness.Header("Content-Type: a/b"), Reader: io.Reader(body),
+				})
+			}()
+			<-started
+			r.AwaitLog("PutImageManifest")
+			begin := time.Now()
+			if err := r.Stop(); err != nil {
+				t.Errorf("the exit status: %v", err)
+			}
+			if took := time.Since(begin); took > 9500*time.Millisecond {
+				t.Errorf("it took %s", took)
+			}
+			if line := r.AwaitLog("request cut off"); !strings.Contains(line, "within "+limit) || !strings.Contains(line, "/v2/app/manifests/v1") || !strings.Contains(line, "PUT") {
+				t.Errorf("the log says %q", line)
+			}
+		})
 	}
 }
 

@@ -27,7 +27,7 @@ func (w *world) stock() error {
 			}
 		}
 		for _, subject := range append(r.Subjects, r.absent) {
-			if w.rng.IntN(4) == 0 {
+			if w.rng.IntN(4) == 0 && subject.Digest.Algorithm() == digest.Canonical { // the tag of another would be too long
 				if err := w.moveTag(r, c, subject.Digest); err != nil {
 					return err
 				}
@@ -53,7 +53,8 @@ func (w *world) stock() error {
 
 // unknown reports whether a stock registry refuses a manifest.
 func unknown(m harness.Manifest) bool {
-	return m.ContentType == harness.MediaTypeORASArtifact || m.ContentType == harness.MediaTypeOCIArtifact
+	return m.ContentType == harness.MediaTypeORASArtifact || m.ContentType == harness.MediaTypeOCIArtifact ||
+		m.Digest().Algorithm() != digest.Canonical
 }
 
 // changeByStock pushes or deletes a manifest through a stock registry.

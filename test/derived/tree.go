@@ -11,6 +11,8 @@ import (
 
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/oras-distribution/registry/internal/layout"
 )
 
 // tree is what is stored, beside the registries.
@@ -83,8 +85,7 @@ func (t *tree) replace(path string, content []byte) error {
 func (t *tree) remove(ctx context.Context, path string) error {
 	var err error
 	for range 10 {
-		err = t.driver.Delete(ctx, path)
-		if err == nil || errors.As(err, new(storagedriver.PathNotFoundError)) {
+		if err = layout.Remove(ctx, t.driver, path); err == nil {
 			return nil
 		}
 	}

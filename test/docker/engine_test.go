@@ -21,6 +21,10 @@ const engineTimeout = time.Minute
 type engine struct {
 	t    testing.TB
 	host string // the address of its socket; empty for the client's own default
+
+	// The path of its configuration, and its process; none of the machine's engine.
+	config  string
+	process *os.Process
 }
 
 // startEngine returns the machine's engine if it answers, or else starts one that ends
@@ -51,7 +55,8 @@ func startEngine(t testing.TB) *engine {
 			t.Error(err)
 		}
 	})
-	e.host = "unix://" + filepath.Join(folder, "socket")
+	e.host, e.config = "unix://"+filepath.Join(folder, "socket"), filepath.Join(folder, "daemon.json")
+	e.configure("{}")
 	e.serve(folder, "overlay2", "vfs")
 	return e
 }
@@ -62,7 +67,7 @@ func (e *engine) serve(folder string, drivers ...string) {
 	var logs strings.Builder
 	for _, driver := range drivers {
 		log := &lockedBuilder{}
-		cmd := exec.Command("dockerd", "--iptables=false", "--bridge=none", "--storage-driver="+driver, "--host="+e.host,
+		cmd := exec.Command("dockerd", "--config-file="+e.config, "--iptables=false", "--bridge=none", "--storage-driver="+driver, "--host="+e.host,
 			"--data-root="+filepath.Join(folder, "data"), "--exec-root="+filepath.Join(folder, "exec"),
 			"--pidfile="+filepath.Join(folder, "pid"))
 		cmd.Stdout, cmd.Stderr = log, log
@@ -76,6 +81,7 @@ func (e *engine) serve(folder string, drivers ...string) {
 			<-ended
 		}
 		if e.answers(ended) {
+			e.process = cmd.Process
 			e.t.Cleanup(stop)
 			return
 		}
@@ -83,6 +89,20 @@ func (e *engine) serve(folder string, drivers ...string) {
 		logs.WriteString(log.String())
 	}
 	e.t.Fatalf("dockerd does not start:\n%s", logs.String())
+}
+
+// configure writes the engine's configuration, and has a running engine read it.
+func (e *engine) configure(daemonJSON string) {
+	e.t.Helper()
+	if err := os.WriteFile(e.config, []byte(daemonJSON), 0o600); err != nil {
+		e.t.Fatal(err)
+	}
+	if e.process == nil {
+		return
+	}
+	if err := e.process.Signal(syscall.SIGHUP); err != nil {
+		e.t.Fatal(err)
+	}
 }
 
 // answers waits until the engine answers; false if it ends before that.

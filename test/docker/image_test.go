@@ -5,15 +5,20 @@ package docker
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/oras-distribution/registry/test/internal/harness"
 )
@@ -26,20 +31,32 @@ const image = "registry:e2e"
 
 func TestDocker(t *testing.T) {
 	e := startEngine(t)
+	for _, file := range []string{"Makefile", "Dockerfile", ".dockerignore"} { // go test does not cache the result if they change
+		if _, err := os.Stat(filepath.Join(harness.Root(), file)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	cmd := exec.CommandContext(t.Context(), "make", "image-local", "IMAGE="+image)
 	cmd.Dir, cmd.Env = harness.Root(), e.env()
 	if output, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("make image-local: %v\n%s", err, output)
 	}
 	t.Cleanup(func() { e.on(t).forget(image) })
+	t.Run("builders", func(t *testing.T) { builders(t, e.on(t)) })
 	t.Run("the image listens on port 5000", func(t *testing.T) { imageAsItIs(e.on(t)) })
 	t.Run("push, pull and restart", func(t *testing.T) { pushPullRestart(e.on(t)) })
 	t.Run("stock configuration", func(t *testing.T) { stockConfiguration(e.on(t)) })
+	t.Run("sha512 digests", func(t *testing.T) { sha512Digests(e.on(t)) })
+	t.Run("mirror", func(t *testing.T) { mirror(e.on(t)) })
 	t.Run("walkthrough", func(t *testing.T) { walkthrough(e.on(t)) })
 }
 
 // on is the same engine for another test.
-func (e *engine) on(t testing.TB) *engine { return &engine{t: t, host: e.host} }
+func (e *engine) on(t testing.TB) *engine {
+	other := *e
+	other.t = t
+	return &other
+}
 
 // forget removes an image, if it is there.
 func (e *engine) forget(name string) {
@@ -90,6 +107,42 @@ func pushPullRestart(e *engine) {
 	e.forget(again + "/hello:v1")
 }
 
+// An image all of whose digests are sha512 is pulled by its tag and by its digest. The
+// engine itself pushes by sha256 digests.
+func sha512Digests(e *engine) {
+	c := e.start("--network", "host", "--env", "REGISTRY_HTTP_ADDR=127.0.0.1:0")
+	addr := c.addr()
+	name := addr + "/hello"
+	e.build(name + ":v1")
+	built := e.run("image", "inspect", "--format", "{{.Id}}", name+":v1")
+	e.run("push", name+":v1")
+	e.forget(name + ":v1")
+
+	client := harness.NewClient(e.t, "http://"+addr)
+	var image v1.Manifest
+	pushed := client.GetManifest("hello", "v1").Expect(http.StatusOK)
+	if err := json.Unmarshal(pushed.Body, &image); err != nil {
+		e.t.Fatal(err)
+	}
+	for _, desc := range []*v1.Descriptor{&image.Config, &image.Layers[0]} {
+		content := client.Get("/v2/hello/blobs/" + desc.Digest.String()).Expect(http.StatusOK).Body
+		desc.Digest = client.PushBlobAs("hello", content, digest.SHA512).Digest
+	}
+	content, err := json.Marshal(image)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	d := digest.SHA512.FromBytes(content).String()
+	client.Send(http.MethodPut, harness.ManifestPath("hello", d)+"?tag=v512", content, "Content-Type: "+image.MediaType).Expect(http.StatusCreated)
+	for _, ref := range []string{name + ":v512", name + "@" + d} {
+		e.run("pull", ref)
+		if got := e.run("image", "inspect", "--format", "{{.Id}}", ref); got != built {
+			e.t.Errorf("pulled %s as %s, but pushed %s", ref, got, built)
+		}
+		e.forget(ref)
+	}
+}
+
 // The configuration of the stock image, mounted at the same path as there.
 func stockConfiguration(e *engine) {
 	list := exec.CommandContext(e.t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/distribution/distribution/v3")
@@ -111,22 +164,42 @@ func stockConfiguration(e *engine) {
 	}
 }
 
-// The walkthrough of README.md with docker.
+// The walkthrough with docker, as `make demo` shows it and pasted into zsh. It leaves
+// nothing behind, neither in the engine nor in files.
 func walkthrough(e *engine) {
-	cmd := exec.CommandContext(e.t.Context(), filepath.Join(harness.Root(), "test", "demo", "walkthrough"), harness.Binary(e.t), "docker")
-	cmd.Env = e.env()
-	output, err := cmd.CombinedOutput()
-	if err != nil {
-		e.t.Fatalf("%v\n%s", err, output)
+	for _, shell := range [][]string{nil, {"zsh", "-f", "-i"}} {
+		before, files := e.holds(), e.t.TempDir()
+		arguments := append([]string{harness.Binary(e.t), "docker"}, shell...)
+		cmd := exec.CommandContext(e.t.Context(), filepath.Join(harness.Root(), "test", "demo", "walkthrough"), arguments...)
+		cmd.Env = append(e.env(), "TMPDIR="+files, "HOME="+files)
+		var stdout, stderr strings.Builder
+		cmd.Stdout, cmd.Stderr = &stdout, &stderr
+		if err := cmd.Run(); err != nil {
+			e.t.Fatalf("%v\n%s%s", err, stdout.String(), stderr.String())
+		}
+		if !regexp.MustCompile(`\[127\.0\.0\.1:\d+/hello\]`).MatchString(stdout.String()) {
+			e.t.Errorf("docker pushed nothing:\n%s%s", stdout.String(), stderr.String())
+		}
+		if !strings.HasSuffix(stdout.String(), "\nVerified OK\n") {
+			e.t.Errorf("the walkthrough does not end with the verified signature:\n%s%s", stdout.String(), stderr.String())
+		}
+		if after := e.holds(); after != before {
+			e.t.Errorf("after the walkthrough the engine holds\n%s\nwant what it held before:\n%s", after, before)
+		}
+		if left, err := os.ReadDir(files); err != nil || len(left) > 0 {
+			e.t.Errorf("the walkthrough leaves the files %v (%v)", left, err)
+		}
 	}
-	if pushed := regexp.MustCompile(`\[(127\.0\.0\.1:\d+/hello)\]`).FindSubmatch(output); pushed == nil {
-		e.t.Errorf("docker pushed nothing:\n%s", output)
-	} else {
-		e.forget(string(pushed[1]) + ":v1")
+}
+
+// holds lists the images, containers, volumes and networks of the engine.
+func (e *engine) holds() string {
+	e.t.Helper()
+	lists := []string{
+		e.run("image", "ls", "--all", "--quiet"), e.run("container", "ls", "--all", "--quiet"),
+		e.run("volume", "ls", "--quiet"), e.run("network", "ls", "--quiet"),
 	}
-	if !strings.HasSuffix(string(output), "\nVerified OK\n") {
-		e.t.Errorf("the walkthrough does not end with the verified signature:\n%s", output)
-	}
+	return strings.Join(slices.Sorted(slices.Values(strings.Fields(strings.Join(lists, "\n")))), "\n")
 }
 
 // build builds an image with one file in it.

@@ -64,7 +64,7 @@ func (w *world) afterDelete(t *testing.T, y *try, r *inprocess.Registry, k kind,
 			name = "another"
 		}
 		listed := w.listed(t, each, k.manifest.Digest())
-		stored := pullable(t, each, k.manifest.Bytes())
+		stored := pullable(t, each, k.manifest)
 		switch {
 		case acknowledged && (stored || listed):
 			t.Errorf("%v: %s registry still has the manifest: pulled %v, listed %v", y.hit, name, stored, listed)

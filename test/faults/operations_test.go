@@ -11,6 +11,7 @@ import (
 	"github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
 	"github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
 
+	"github.com/oras-distribution/registry/internal/layout"
 	"github.com/oras-distribution/registry/test/internal/faultdriver"
 	"github.com/oras-distribution/registry/test/internal/harness"
 	"github.com/oras-distribution/registry/test/internal/inprocess"
@@ -26,8 +27,8 @@ func drivers(t *testing.T) map[string]storagedriver.StorageDriver {
 	}
 }
 
-// operations are the operations of a request. Background writes of the index are not
-// part of any request.
+// operations are the operations of a request. Background writes of the index, and what
+// replicas and collectors tell each other, are not part of any request.
 func operations(t *testing.T, driver *faultdriver.Driver, act func() *harness.Response) []string {
 	t.Helper()
 	driver.Reset()
@@ -36,7 +37,7 @@ func operations(t *testing.T, driver *faultdriver.Driver, act func() *harness.Re
 	}
 	var list []string
 	for _, o := range driver.Operations() {
-		if !strings.Contains(o.Path, "/_refs/derived/") {
+		if !strings.Contains(o.Path, "/_refs/derived/") && !strings.HasPrefix(o.Path, layout.Collection) {
 			list = append(list, o.String())
 		}
 	}

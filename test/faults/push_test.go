@@ -1,8 +1,11 @@
 package faults
 
 import (
+	"context"
 	"net/http"
 	"testing"
+
+	"github.com/opencontainers/go-digest"
 
 	"github.com/oras-distribution/registry/internal/layout"
 	"github.com/oras-distribution/registry/test/internal/faultdriver"
@@ -61,7 +64,7 @@ func (w *world) afterPush(t *testing.T, y *try, r *inprocess.Registry, k kind, a
 			name = "another"
 		}
 		listed := w.listed(t, each, k.manifest.Digest())
-		stored := pullable(t, each, k.manifest.Bytes())
+		stored := pullable(t, each, k.manifest)
 		switch {
 		case acknowledged && !stored:
 			t.Errorf("%v: %s registry does not have the manifest that was acknowledged", y.hit, name)
@@ -77,6 +80,30 @@ func (w *world) afterPush(t *testing.T, y *try, r *inprocess.Registry, k kind, a
 				t.Errorf("%v: %s registry does not have the tag: %s", y.hit, name, response)
 			}
 		}
+	}
+}
+
+// A manifest is refused for a blob that is missing only if the storage can tell about all
+// others.
+func TestPushWithAMissingBlob(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, stores[0])
+	missing := w.blob
+	missing.Digest = digest.FromString("missing")
+	for _, algorithm := range []digest.Algorithm{digest.SHA256, digest.SHA512} {
+		push := put(kind{manifest: harness.OCIImage(missing, w.config).By(algorithm)})
+		countPoints(t, "push with a missing blob").sweep(t, w.tree, func(t *testing.T, y *try) {
+			r := inprocess.Start(t, y.driver, inprocess.Options{})
+			var response *harness.Response
+			left := y.run(t, func(ctx context.Context) { response, _ = r.For(t).Do(ctx, push) })
+			switch {
+			case left:
+			case len(y.hit) == 0, y.fault == faultdriver.Lost && y.k == 1: // which tells that the blob is missing
+				response.ExpectError(http.StatusBadRequest, "MANIFEST_BLOB_UNKNOWN")
+			default:
+				y.clear(t, push, response)
+			}
+		})
 	}
 }
 

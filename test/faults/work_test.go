@@ -170,7 +170,7 @@ func TestCollect(t *testing.T) {
 				r := replica(t, y.tree)
 				w.listed(t, r, "")
 				for _, k := range w.kinds() {
-					if k.referrer && !pullable(t, r, k.manifest.Bytes()) {
+					if k.referrer && !pullable(t, r, k.manifest) {
 						t.Errorf("%v: %s is gone", y.hit, k.name)
 					}
 				}

@@ -3,6 +3,7 @@
 package faults
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
@@ -42,7 +43,7 @@ func newWorld(t *testing.T, store string) *world {
 	w.subject = r.PushImage(repository, "v1", "a layer")
 	w.config = r.PushBlob(repository, []byte(`{}`))
 	w.config.MediaType = "application/vnd.example.config"
-	w.blob = r.PushBlob(repository, []byte("a blob"))
+	w.blob = r.PushBlobAs(repository, []byte("a blob"), digest.SHA512)
 	w.before = []digest.Digest{
 		r.MustPush(repository, "", harness.ORASArtifact("sbom/example", w.blob).To(w.subject)).Digest,
 		r.MustPush(repository, "", harness.OCIImage(w.config, w.blob).To(w.subject)).Digest,
@@ -83,6 +84,8 @@ func (w *world) kinds() []kind {
 		{name: "image without subject", manifest: image, tag: "v2"},
 		{name: "OCI artifact", manifest: harness.OCIArtifact("signature/example", w.blob).To(w.subject), referrer: true, artifact: true},
 		{name: "ORAS artifact by tag", manifest: harness.ORASArtifact("signature/example", w.blob).To(w.subject), tag: "signature", referrer: true, artifact: true},
+		{name: "image with subject by sha512", manifest: image.To(w.subject).By(digest.SHA512), referrer: true, artifact: true},
+		{name: "ORAS artifact by sha512", manifest: harness.ORASArtifact("signature/example", w.blob).To(w.subject).By(digest.SHA512), referrer: true, artifact: true},
 		{name: "Docker image", manifest: harness.DockerImage(docker, layer), tag: "docker"},
 	}
 }
@@ -245,13 +248,13 @@ func gone(request harness.Request, response *harness.Response) bool {
 func ok(response *harness.Response) bool { return response != nil && response.Status/100 == 2 }
 
 // pullable reports whether a manifest can be pulled, byte for byte.
-func pullable(t *testing.T, r *inprocess.Registry, content []byte) bool {
+func pullable(t *testing.T, r *inprocess.Registry, m harness.Manifest) bool {
 	t.Helper()
-	d := digest.FromBytes(content)
+	d := m.Digest()
 	response := r.For(t).GetManifest(repository, d.String())
 	switch response.Status {
 	case http.StatusOK:
-		if digest.FromBytes(response.Body) != d {
+		if !bytes.Equal(response.Body, m.Bytes()) {
 			t.Errorf("%s is served with other bytes: %s", d, response)
 		}
 		return true
@@ -271,7 +274,7 @@ func (w *world) listed(t *testing.T, r *inprocess.Registry, d digest.Digest) boo
 	client := r.For(t)
 	list := harness.Digests(client.Referrers(harness.OCI, repository, w.subject.Digest))
 	for _, each := range list {
-		if response := client.GetManifest(repository, each.String()); response.Status != http.StatusOK || digest.FromBytes(response.Body) != each {
+		if response := client.GetManifest(repository, each.String()); response.Status != http.StatusOK || each.Algorithm().FromBytes(response.Body) != each {
 			t.Errorf("%s is listed, but: %s", each, response)
 		}
 	}

@@ -61,7 +61,11 @@ func (t tree) listed(test *testing.T, n int) []digest.Digest {
 // look opens an index for two listings, and then closes it.
 func (t tree) look(test *testing.T, readOnly bool, want []digest.Digest) {
 	test.Helper()
-	x := newIndex(t.StorageDriver, referrers.Options{ReadOnly: readOnly})
+	driver := t.StorageDriver
+	if readOnly {
+		driver = layout.ReadOnly{StorageDriver: driver}
+	}
+	x := newIndex(driver, referrers.Options{})
 	expect(test, x, want)
 	expect(test, x, want)
 	if err := x.Close(test.Context()); err != nil {
@@ -96,6 +100,33 @@ func TestLost(t *testing.T) {
 					}
 				})
 			}
+		}
+	}
+}
+
+// The file that says that there are links of other algorithms may be lost too, and what a
+// crash left of writing it says nothing: listings and Verify agree.
+func TestLostOtherAlgorithms(t *testing.T) {
+	t.Parallel()
+	for name, store := range stores() {
+		for _, left := range []string{"nothing", "a temporary file"} {
+			t.Run(name+"/"+left, func(t *testing.T) {
+				t.Parallel()
+				tree := tree{t, store(t)}
+				d := tree.store(repository, artifact(0).By(digest.SHA512))
+				tree.look(t, false, []digest.Digest{d}) // links it
+				marker := layout.OtherReferrers(repository, subject.Digest)
+				tree.remove(marker)
+				if left != "nothing" {
+					tree.put(marker+".7e57.tmp", "sha")
+				}
+				tree.look(t, false, []digest.Digest{d})
+				x := open(t, tree.StorageDriver, referrers.Options{})
+				faults, err := x.Verify(t.Context(), repository, false, func() {})
+				if err != nil || len(faults) > 0 {
+					t.Errorf("after a listing, verify finds %+v, %v", faults, err)
+				}
+			})
 		}
 	}
 }

@@ -61,7 +61,17 @@ func TestScan(t *testing.T) {
 	}
 }
 
-// In read-only mode nothing is written, and the answers are still right.
+// quiet is an observer of an index that has nothing to do and nothing to complain of.
+type quiet struct{ *testing.T }
+
+func (quiet) Skipped(string, digest.Digest, digest.Digest, error) {}
+func (quiet) Scanned(string, referrers.ScanResult)                {}
+func (q quiet) Linked(_ string, links int)                        { q.Errorf("%d manifests are linked", links) }
+
+func (q quiet) Failed(_ string, err error) { q.Errorf("reported as a failure: %v", err) }
+
+// In read-only mode nothing is written, which is no failure, and the answers are still
+// right.
 func TestReadOnly(t *testing.T) {
 	t.Parallel()
 	for name, store := range stores() {
@@ -72,12 +82,12 @@ func TestReadOnly(t *testing.T) {
 			want = append(want, tree.store(repository, artifact(100)), tree.store(repository, artifact(101))) // not linked
 			tree.remove(layout.Revision(repository, want[0]))                                                 // but linked
 			driver := faultdriver.New(tree.StorageDriver)
-			x := newIndex(driver, referrers.Options{ReadOnly: true})
+			x := newIndex(layout.ReadOnly{StorageDriver: driver}, referrers.Options{Observer: quiet{t}})
 			expect(t, x, want[1:])
 			expect(t, x, want[1:])
 			x.PrepareAll(func(_ context.Context, found func(string) error) error { return found(repository) }, func(referrers.Progress) {})
-			if _, err := x.Rebuild(t.Context(), repository, func() {}); err != nil {
-				t.Error(err)
+			if result, err := x.Rebuild(t.Context(), repository, func() {}); err != nil || result.Added != 2 {
+				t.Errorf("a rebuild would make %d links of 2: %v", result.Added, err)
 			}
 			if err := x.Flush(t.Context()); err != nil {
 				t.Error(err)
@@ -299,7 +309,7 @@ func TestRaces(t *testing.T) {
 // answered from the storage. The test measures the whole process, and so runs alone.
 func TestMemory(t *testing.T) {
 	tree := tree{t, faultdriver.NewObjects("objects")}
-	x := open(t, tree.StorageDriver, referrers.Options{CacheSize: 1 << 20, ReadOnly: true})
+	x := open(t, layout.ReadOnly{StorageDriver: tree.StorageDriver}, referrers.Options{CacheSize: 1 << 20})
 	subjects := func(n int, look func(harness.Descriptor)) {
 		for i := range n {
 			look(harness.Descriptor{MediaType: subject.MediaType, Digest: digest.FromString(fmt.Sprint(i)), Size: 7})

@@ -1,9 +1,12 @@
 package index_test
 
 import (
+	"flag"
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -53,7 +56,7 @@ func TestOperations(t *testing.T) {
 					t.Fatal(err)
 				}
 				second := open(t, driver, options)
-				expectCost(t, driver, "cold", 4+size.referrers, func() {
+				expectCost(t, driver, "cold", 5+size.referrers, func() {
 					if n := len(list(t, second)); n != size.referrers {
 						t.Fatalf("listed are %d", n)
 					}
@@ -79,7 +82,7 @@ func expectCost(t *testing.T, driver *faultdriver.Driver, what string, most int,
 }
 
 // If a repository is ready, the first listing of a subject reads its folder and its
-// summary, and checks each referrer. A new process needs two more operations to prepare
+// summary, and checks each referrer. A new process needs three more operations to prepare
 // the repository, whatever else it contains.
 func TestColdListing(t *testing.T) {
 	t.Parallel()
@@ -94,7 +97,7 @@ func TestColdListing(t *testing.T) {
 				t.Fatal(err)
 			}
 			x := open(t, driver, referrers.Options{})
-			expectCost(t, driver, "first", 2+2, func() { listOf(t, x, repository, digest.FromString("nobody")) })
+			expectCost(t, driver, "first", 3+2, func() { listOf(t, x, repository, digest.FromString("nobody")) })
 			expectCost(t, driver, "cold", 2+20, func() { list(t, x) })
 			expectCost(t, driver, "warm", 1, func() { list(t, x) })
 		})
@@ -120,6 +123,24 @@ func TestChangedListing(t *testing.T) {
 			expectCost(t, driver, "changed", 1, func() { expect(t, x, want[1:]) })
 		})
 	}
+}
+
+// A delete by the same process costs the next listing nothing.
+func TestListingAfterDelete(t *testing.T) {
+	t.Parallel()
+	driver := faultdriver.New(faultdriver.NewObjects("objects"))
+	want := tree{t, driver}.fill(10, 10)
+	x := open(t, driver, referrers.Options{})
+	list(t, x)
+	err := x.Delete(t.Context(), repository, want[0], subject.Digest, func() error {
+		return driver.Delete(t.Context(), layout.Revision(repository, want[0]))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	expectCost(t, driver, "changed", 1, func() { expect(t, x, want[1:]) })
+	tree{t, driver}.attach(repository, artifact(0))
+	expectCost(t, driver, "changed", 3, func() { expect(t, x, want) })
 }
 
 // The first listing of a tree that was never indexed reads each manifest once.
@@ -193,4 +214,47 @@ func TestShared(t *testing.T) {
 	if reads != len(want) {
 		t.Errorf("%d callers read %d manifests for a list of %d", callers, reads, len(want))
 	}
+}
+
+var coldManifests = flag.Int("index.manifests", 10_000, "how many manifests are in the repository of TestColdListingWaits")
+
+// A new process answers for a subject with 10 referrers, however many manifests are in its
+// repository, within the time of six storage operations.
+func TestColdListingWaits(t *testing.T) {
+	t.Parallel()
+	store := faultdriver.NewObjects("objects")
+	tree := tree{t, store}
+	var want []digest.Digest
+	for i := range 10 {
+		want = append(want, tree.attach(repository, artifact(i)))
+	}
+	for i := range *coldManifests - len(want) {
+		tree.store(repository, other(i))
+	}
+	warmed := open(t, store, referrers.Options{Wait: time.Hour})
+	expect(t, warmed, want)
+	if err := warmed.Close(t.Context()); err != nil { // writes what it knows
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		const wait = 20 * time.Millisecond
+		driver := faultdriver.New(store)
+		driver.Plan(func(int, faultdriver.Operation) faultdriver.Fault {
+			time.Sleep(wait)
+			return faultdriver.None
+		})
+		x := open(t, driver, referrers.Options{Wait: time.Hour})
+		for _, listing := range []struct {
+			name  string
+			waits time.Duration
+		}{{"first", 6}, {"second", 1}} {
+			began := time.Now()
+			expect(t, x, want)
+			if waits := time.Since(began) / wait; waits > listing.waits {
+				t.Errorf("the %s listing waits for %d operations, one after the other, at most %d are allowed", listing.name, waits, listing.waits)
+			} else {
+				t.Logf("the %s listing waits for %d operations", listing.name, waits)
+			}
+		}
+	})
 }

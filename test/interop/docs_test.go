@@ -1,101 +1,78 @@
+//go:build e2e
+
 package interop_test
 
 import (
 	"os"
-	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/oras-distribution/registry/test/internal/documents"
 	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
-// documentedAddr is the registry's address in docs/clients.md.
+// documentedAddr is the registry's address in the documents.
 const documentedAddr = "localhost:5000"
 
-// setupSection is the text before the first heading of a client: its commands make
-// the files that all sections use.
-const setupSection = "Clients"
-
-// block is a fenced block: of commands, or of the output of the commands before it.
-type block struct{ language, text string }
-
-var (
-	heading = regexp.MustCompile(`(?m)^##? (.+)$`)
-	fence   = regexp.MustCompile("(?ms)^```([a-z]+)\n(.*?)^```$")
+// The pages with commands of clients, and the section whose commands make the files that
+// all sections of docs/clients.md use.
+const (
+	clientsPage  = "docs/clients.md"
+	setupSection = "Clients"
 )
 
-func readClientsPage(t *testing.T) string {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join(harness.Root(), "docs", "clients.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
-}
-
-// sections are the blocks of docs/clients.md by heading.
-func sections(t *testing.T) map[string][]block {
-	t.Helper()
-	text := readClientsPage(t)
-	found := map[string][]block{}
-	starts := heading.FindAllStringSubmatchIndex(text, -1)
-	for i, start := range starts {
-		end := len(text)
-		if i+1 < len(starts) {
-			end = starts[i+1][0]
-		}
-		name := text[start[2]:start[3]]
-		for _, match := range fence.FindAllStringSubmatch(text[start[1]:end], -1) {
-			found[name] = append(found[name], block{match[1], match[2]})
-		}
-	}
-	return found
-}
-
-// runSection runs the commands of a section in one shell, and compares their output with
+// runSections runs the commands of sections in one shell, and compares their output with
 // the documented one.
-func runSection(t *testing.T, name string) {
+func runSections(t *testing.T, page string, names ...string) {
 	t.Helper()
 	w := newWorkspace(t, harness.Options{})
-	addr := strings.Replace(w.Addr, "127.0.0.1", "localhost", 1)
-	script := "set -euo pipefail\n"
-	var expected []string
-	all := sections(t)
-	for _, b := range append(all[setupSection], all[name]...) {
-		switch b.language {
-		case "sh":
-			script += b.text
-		case "text":
-			expected = append(expected, strings.Split(strings.TrimSpace(b.text), "\n")...)
-		default:
-			t.Errorf("docs/clients.md has a block of %q, which nothing runs", b.language)
-		}
+	blocks := documents.Read(t, page).In(names...)
+	if len(blocks) == 0 {
+		t.Fatalf("%s has no commands in %q", page, names)
 	}
-	output := w.run("bash", "-c", strings.ReplaceAll(script, documentedAddr, addr))
-	output = strings.ReplaceAll(output, addr, documentedAddr)
-	for _, line := range expected {
-		pattern := strings.ReplaceAll(regexp.QuoteMeta(line), "…", ".*")
-		if !regexp.MustCompile(`(?m)^` + pattern + `$`).MatchString(output) {
-			t.Errorf("docs/clients.md documents the line %q, which is not printed:\n%s", line, output)
-		}
-	}
+	documents.Run(t, documents.Shell{
+		Folder: w.folder, Env: w.env,
+		Names: []string{
+			documentedAddr, strings.Replace(w.Addr, "127.0.0.1", "localhost", 1),
+			"COSIGN_PASSWORD= cosign attest", nextSecond + "COSIGN_PASSWORD= cosign attest",
+			"COSIGN_PASSWORD= cosign sign", nextSecond + "COSIGN_PASSWORD= cosign sign",
+			"cosign sign", nextSecond + "cosign sign",
+		},
+	}, blocks)
 	w.expectNoFallback()
 }
+
+// nextSecond lets a second begin: what clients attach is listed in the order of its time,
+// which has whole seconds.
+const nextSecond = `now=$SECONDS; until [ $SECONDS != $now ]; do :; done; `
 
 // TestDocumentation runs the commands of docs/clients.md. Those of skopeo are run by the
 // tests that need Debian packages.
 func TestDocumentation(t *testing.T) {
 	t.Parallel()
-	for name := range sections(t) {
-		if name == setupSection || name == "skopeo" {
-			continue
+	var names []string
+	for _, block := range documents.Read(t, clientsPage).Blocks() {
+		if name := block.Section; name != setupSection && name != "skopeo" && !slices.Contains(names, name) {
+			names = append(names, name)
 		}
+	}
+	if len(names) < 4 {
+		t.Fatalf("%s has only the sections %q", clientsPage, names)
+	}
+	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			runSection(t, name)
+			runSections(t, clientsPage, setupSection, name)
 		})
 	}
+}
+
+// TestReadme runs the commands of the README that sign an image and verify it.
+func TestReadme(t *testing.T) {
+	t.Parallel()
+	runSections(t, "README.md", "Attach, sign, discover, verify")
 }
 
 // TestDocumentedVersions compares the table of docs/clients.md with the pinned versions.
@@ -105,18 +82,18 @@ func TestDocumentedVersions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	page := readClientsPage(t)
+	documented := map[string]string{}
+	for _, row := range documents.Read(t, clientsPage).Rows(setupSection) {
+		documented[row[0]] = row[1]
+	}
 	for client, module := range map[string]string{
 		"oras": "oras.land/oras", "regctl": "github.com/regclient/regclient", "crane": "github.com/google/go-containerregistry",
 		"cosign": "github.com/sigstore/cosign/v3", "notation-go": "github.com/notaryproject/notation-go",
+		"containerd": "github.com/containerd/containerd/v2",
 	} {
-		row := regexp.MustCompile(`(?m)^\| ` + client + ` \| (\S+) \|`).FindStringSubmatch(page)
-		if row == nil {
-			t.Errorf("docs/clients.md has no row for %s", client)
-			continue
-		}
-		if pin := regexp.MustCompile(`(?m)^\s` + regexp.QuoteMeta(module+" "+row[1]) + `( //.*)?$`); !pin.Match(content) {
-			t.Errorf("docs/clients.md says %s %s, test/clients/go.mod pins another one", client, row[1])
+		version := documented[client]
+		if pin := regexp.MustCompile(`(?m)^\s` + regexp.QuoteMeta(module+" "+version) + `( //.*)?$`); version == "" || !pin.Match(content) {
+			t.Errorf("%s says %s %q, test/clients/go.mod pins another one", clientsPage, client, version)
 		}
 	}
 }

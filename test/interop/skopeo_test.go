@@ -56,8 +56,24 @@ func TestSkopeo(t *testing.T) {
 	w.expectNoFallback()
 }
 
+// Skopeo gets manifests of sha512 digests by tag, and cannot verify sha512 digests.
+func TestSkopeoAndSHA512(t *testing.T) {
+	t.Parallel()
+	w := newWorkspace(t, harness.Options{})
+	w.regctlSetup()
+	w.image("app:v1")
+	w.run("regctl", "image", "mod", "--digest-algo", "sha512", "--create", "long", w.ref("app:v1"))
+	image := w.run("regctl", "image", "digest", w.ref("app:long"))
+	raw := w.skopeo("inspect", "--raw", skopeoAt, "docker://"+w.ref("app:long"))
+	if got := digest.SHA512.FromString(raw).String(); got != image {
+		t.Errorf("skopeo got %s, expected %s", got, image)
+	}
+	expectContains(t, "what skopeo says to a sha512 digest",
+		w.fails("skopeo", "--insecure-policy", "copy", skopeoFrom, "docker://"+w.ref("app:long"), "oci:layout:long"), "sha512:")
+}
+
 // TestSkopeoDocumentation runs the commands of docs/clients.md that need skopeo.
 func TestSkopeoDocumentation(t *testing.T) {
 	t.Parallel()
-	runSection(t, "skopeo")
+	runSections(t, clientsPage, setupSection, "skopeo")
 }

@@ -1,3 +1,5 @@
+//go:build e2e
+
 // Package interop runs real clients, as processes, against the registry. Their
 // versions are pinned in test/clients/go.mod.
 package interop_test
@@ -8,6 +10,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"net/http"
 	"os"
 	"os/exec"
@@ -22,6 +25,7 @@ import (
 
 	"github.com/oras-distribution/registry/test/internal/harness"
 	"github.com/oras-distribution/registry/test/internal/pinned"
+	"github.com/oras-distribution/registry/test/replicas"
 )
 
 // commandTimeout is how long a command of a client may take.
@@ -35,12 +39,28 @@ type workspace struct {
 	env    []string
 }
 
+var count = flag.Int("interop.replicas", 1, "how many registries on one storage the clients use, which take turns")
+
+// start starts a registry; or, if it is not one of another make, several behind a proxy, on
+// the storage of harness.StorageVariable if that is set.
+func start(t *testing.T, options harness.Options) *harness.Registry {
+	t.Helper()
+	if *count == 1 || options.Binary != "" {
+		return harness.Start(t, options)
+	}
+	list := replicas.Start(t, *count, options)
+	proxy := *list[0]
+	proxy.Addr = replicas.Balance(t, list)
+	proxy.URL = "http://" + proxy.Addr
+	return &proxy
+}
+
 // newWorkspace starts a registry and makes a folder with hello.txt, sbom.json, note.txt
 // and layer.tar.
 func newWorkspace(t *testing.T, options harness.Options) *workspace {
 	t.Helper()
 	clients := pinned.Clients(t)
-	w := &workspace{Registry: harness.Start(t, options), t: t, folder: t.TempDir()}
+	w := &workspace{Registry: start(t, options), t: t, folder: t.TempDir()}
 	w.env = append(os.Environ(),
 		"PATH="+clients+":"+os.Getenv("PATH"),
 		"HOME="+w.folder, "XDG_CONFIG_HOME="+w.folder, "XDG_CACHE_HOME="+w.folder, "DOCKER_CONFIG="+w.folder,

@@ -15,7 +15,7 @@ import (
 )
 
 // A repair and a rebuild beside a serving registry bring back nothing that was deleted,
-// hide nothing even for a moment, and find no fault with good links.
+// hide nothing even for a moment, and find no fault with good links. Neither does verify.
 func TestRepairBesideClients(t *testing.T) {
 	t.Parallel()
 	const subjects, each = 12, 200
@@ -34,6 +34,11 @@ func TestRepairBesideClients(t *testing.T) {
 		before := repo.Ledger.Present()
 		done := harness.Run(t, append(strings.Fields("referrers "+command), r.Config)...)
 		expectNoFault(t, repo, before, done.Stdout)
+	}
+	for range 15 {
+		if done := harness.Run(t, "referrers", "verify", r.Config); done.Exit != 0 {
+			t.Errorf("verify: %+v", done)
+		}
 	}
 	stop()
 	if err := group.Wait(); err != nil {

@@ -257,6 +257,46 @@ func (o *old) meanwhile(t *testing.T, stock *inprocess.Registry, round int) {
 	o.push(stock, tagOf(o.subject.Digest), harness.OCIIndex(list...))
 }
 
+// The tag of a sha512 subject has half of its digest. What it lists is attached to the
+// manifest of the repository that has such a digest, or else to the one subject that
+// manifests name.
+func TestTagsOfSHA512Subjects(t *testing.T) {
+	t.Parallel()
+	eachStore(t, func(t *testing.T, o *old) {
+		before := inprocess.Start(t, o.tree, inprocess.Options{})
+		push := func(r *inprocess.Registry, m harness.Manifest) harness.Descriptor {
+			return r.For(t).MustPush(repository, "", m)
+		}
+		subject := push(before, harness.OCIImage(o.blob).Annotated("is", "the subject").By(digest.SHA512))
+		absent, unknown, alike := subject, subject, subject
+		absent.Digest, unknown.Digest = digest.SHA512.FromString("absent"), digest.SHA512.FromString("unknown")
+		if alike.Digest = subject.Digest[:len(subject.Digest)-1] + "0"; alike.Digest == subject.Digest {
+			alike.Digest = subject.Digest[:len(subject.Digest)-1] + "1"
+		}
+		sibling := harness.OCIImage(o.blob).To(absent)
+		push(before, sibling)
+		push(before, harness.OCIImage(o.blob).To(alike))
+		if err := before.Close(); err != nil {
+			t.Fatal(err)
+		}
+		stock := inprocess.Stock(t, o.tree, inprocess.Options{})
+		attached := func(to harness.Descriptor) harness.Manifest {
+			m := harness.OCIImage(o.blob).Annotated("attached to", to.Digest.String())
+			tag := tagOf(to.Digest)[:len("sha512-")+64]
+			stock.For(t).MustPush(repository, tag, harness.OCIIndex(lying(push(stock, m))))
+			return m
+		}
+		toSubject, toAbsent := attached(subject), attached(absent)
+		attached(unknown)
+		for _, readOnly := range []bool{true, false} {
+			ours := inprocess.Start(t, o.tree, inprocess.Options{ReadOnly: readOnly})
+			expectListed(t, ours, subject.Digest, []harness.Manifest{toSubject})
+			expectListed(t, ours, absent.Digest, []harness.Manifest{sibling, toAbsent})
+			expectListed(t, ours, unknown.Digest, nil)
+		}
+	})
+}
+
 // put writes a link file.
 func put(t *testing.T, driver storagedriver.StorageDriver, path string, d digest.Digest) {
 	t.Helper()

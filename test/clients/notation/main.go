@@ -2,10 +2,11 @@
 // library that notation itself is built on: the Go module proxy has the library but not
 // the command. It speaks plain HTTP, and is for tests only.
 //
-//	notation generate FOLDER           make a key and a self-signed certificate
-//	notation sign FOLDER REFERENCE     sign with that key
-//	notation list REFERENCE            print the digests of the signatures
-//	notation verify FOLDER REFERENCE   trust that certificate alone
+//	notation generate FOLDER                make a key and a self-signed certificate
+//	notation sign FOLDER REFERENCE          sign with that key
+//	notation sign-tagged FOLDER REFERENCE   sign with that key and write a fallback tag
+//	notation list REFERENCE                 print the digests of the signatures
+//	notation verify FOLDER REFERENCE        trust that certificate alone
 package main
 
 import (
@@ -42,13 +43,15 @@ func run(ctx context.Context, args []string) error {
 	case len(args) == 2 && args[0] == "generate":
 		return generate(keyPath(args[1]), certificatePath(args[1]))
 	case len(args) == 3 && args[0] == "sign":
-		return sign(ctx, args[1], args[2])
+		return sign(ctx, args[1], args[2], false)
+	case len(args) == 3 && args[0] == "sign-tagged":
+		return sign(ctx, args[1], args[2], true)
 	case len(args) == 2 && args[0] == "list":
 		return list(ctx, args[1])
 	case len(args) == 3 && args[0] == "verify":
 		return verify(ctx, args[1], args[2])
 	default:
-		return fmt.Errorf("arguments %q: expected generate, sign, list or verify", args)
+		return fmt.Errorf("arguments %q: expected generate, sign, sign-tagged, list or verify", args)
 	}
 }
 
@@ -67,10 +70,17 @@ func repository(reference string) (*remote.Repository, error) {
 	return repository, nil
 }
 
-func sign(ctx context.Context, folder, reference string) error {
+// sign signs a manifest. With forceTag it does what --force-referrers-tag does: it tells
+// the library that the registry has no referrers API.
+func sign(ctx context.Context, folder, reference string, forceTag bool) error {
 	repository, err := repository(reference)
 	if err != nil {
 		return err
+	}
+	if forceTag {
+		if err := repository.SetReferrersCapability(false); err != nil {
+			return err
+		}
 	}
 	key, err := signer.NewGenericSignerFromFiles(keyPath(folder), certificatePath(folder))
 	if err != nil {

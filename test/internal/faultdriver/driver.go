@@ -23,7 +23,7 @@ const (
 	None Fault = iota
 	// Fail reports an error and does nothing.
 	Fail
-	// Hang does nothing until the context ends, and then reports that.
+	// Hang does nothing until the context ends, and then reports that, or until Continue.
 	Hang
 	// Half writes, reads or walks the first half, and reports an error.
 	Half
@@ -81,11 +81,12 @@ type Driver struct {
 	running    int
 	most       int
 	waiting    chan Operation
+	resume     chan struct{} // closed and replaced by Continue
 }
 
 // New puts a Driver in front of inner.
 func New(inner storagedriver.StorageDriver) *Driver {
-	return &Driver{inner: inner, waiting: make(chan Operation, 1024)}
+	return &Driver{inner: inner, waiting: make(chan Operation, 1024), resume: make(chan struct{})}
 }
 
 // Reset forgets the operations and the planned faults.
@@ -155,6 +156,15 @@ func (d *Driver) Delay(delay time.Duration) {
 	d.delay = delay
 }
 
+// Continue forgets the planned faults, and lets the operations pass that hang.
+func (d *Driver) Continue() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.plan = nil
+	close(d.resume)
+	d.resume = make(chan struct{})
+}
+
 // Waiting receives each operation that begins to wait for the end of its
 // context.
 func (d *Driver) Waiting() <-chan Operation { return d.waiting }
@@ -162,7 +172,7 @@ func (d *Driver) Waiting() <-chan Operation { return d.waiting }
 // do runs one operation. half does half of it; nil: nothing.
 func (d *Driver) do(ctx context.Context, method, path string, whole func() error, half func(Fault) error) error {
 	o := Operation{method, path}
-	fault, delay := d.begin(o)
+	fault, delay, resume := d.begin(o)
 	defer d.end()
 	if ctx.Err() == nil && delay > 0 {
 		timer := time.NewTimer(delay)
@@ -180,8 +190,12 @@ func (d *Driver) do(ctx context.Context, method, path string, whole func() error
 		return d.hidden(ErrInjected)
 	case Hang:
 		d.waiting <- o
-		<-ctx.Done()
-		return d.hidden(ctx.Err())
+		select {
+		case <-resume:
+			return whole()
+		case <-ctx.Done():
+			return d.hidden(ctx.Err())
+		}
 	case Half, Stray:
 		if half != nil {
 			if err := half(fault); err != nil {
@@ -204,23 +218,24 @@ func (d *Driver) do(ctx context.Context, method, path string, whole func() error
 	}
 }
 
-func (d *Driver) begin(o Operation) (Fault, time.Duration) {
+func (d *Driver) begin(o Operation) (fault Fault, delay time.Duration, resume <-chan struct{}) {
 	d.mu.Lock()
 	d.operations = append(d.operations, o)
-	n, plan, delay := len(d.operations), d.plan, d.delay
+	n, plan := len(d.operations), d.plan
+	delay, resume = d.delay, d.resume
 	d.running++
 	d.most = max(d.most, d.running)
 	d.mu.Unlock()
 	if plan == nil {
-		return None, delay
+		return None, delay, resume
 	}
-	fault := plan(n, o)
+	fault = plan(n, o)
 	if fault != None {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		d.hit = append(d.hit, o)
 	}
-	return fault, delay
+	return fault, delay, resume
 }
 
 func (d *Driver) end() {

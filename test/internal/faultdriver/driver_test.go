@@ -95,3 +95,20 @@ func TestClone(t *testing.T) {
 		t.Errorf("the copy has %q", files)
 	}
 }
+
+// Operations that hang do what they were to do when the driver continues.
+func TestContinue(t *testing.T) {
+	t.Parallel()
+	d := faultdriver.New(faultdriver.NewObjects("objects"))
+	d.FailFrom(1, faultdriver.Hang)
+	written := make(chan error, 1)
+	go func() { written <- d.PutContent(t.Context(), "/a", []byte("1234")) }()
+	<-d.Waiting()
+	d.Continue()
+	if err := <-written; err != nil {
+		t.Error(err)
+	}
+	if content, err := d.GetContent(t.Context(), "/a"); err != nil || string(content) != "1234" {
+		t.Errorf("the content is %q, %v", content, err)
+	}
+}

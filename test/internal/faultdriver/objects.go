@@ -8,8 +8,8 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"path"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -22,10 +22,14 @@ import (
 type Objects struct {
 	name string
 
-	mu    sync.RWMutex
-	files map[string]object
-	clock time.Time
+	mu      sync.RWMutex
+	files   map[string]object
+	folders map[string]names // that have something in them
+	clock   time.Time
 }
+
+// names are those of the files and folders in a folder.
+type names map[string]struct{}
 
 type object struct {
 	content []byte // never changed
@@ -35,14 +39,56 @@ type object struct {
 // NewObjects makes an empty store with a driver name, for code that treats drivers
 // differently by name.
 func NewObjects(name string) *Objects {
-	return &Objects{name: name, files: map[string]object{}, clock: time.Unix(1_700_000_000, 0)}
+	return &Objects{name: name, files: map[string]object{}, folders: map[string]names{}, clock: time.Unix(1_700_000_000, 0)}
 }
 
 // Clone returns an independent store with the same content.
 func (s *Objects) Clone() *Objects {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return &Objects{name: s.name, files: maps.Clone(s.files), clock: s.clock}
+	folders := make(map[string]names, len(s.folders))
+	for folder, in := range s.folders {
+		folders[folder] = maps.Clone(in)
+	}
+	return &Objects{name: s.name, files: maps.Clone(s.files), folders: folders, clock: s.clock}
+}
+
+// put adds a file, and the folders that it is in.
+func (s *Objects) put(file string, content object) {
+	s.files[file] = content
+	for file != "/" {
+		folder, name := path.Dir(file), path.Base(file)
+		if s.folders[folder] == nil {
+			s.folders[folder] = names{}
+		}
+		s.folders[folder][name] = struct{}{}
+		file = folder
+	}
+}
+
+// remove removes a file, and the folders that are empty then.
+func (s *Objects) remove(file string) {
+	delete(s.files, file)
+	for file != "/" && len(s.folders[file]) == 0 {
+		if _, there := s.files[file]; there { // one whose path was a folder, too
+			return
+		}
+		delete(s.folders, file)
+		folder := path.Dir(file)
+		delete(s.folders[folder], path.Base(file))
+		file = folder
+	}
+}
+
+// below returns the files that have this path or are below it.
+func (s *Objects) below(top string) (files []string) {
+	if _, ok := s.files[top]; ok {
+		files = append(files, top)
+	}
+	for name := range s.folders[top] {
+		files = append(files, s.below(path.Join(top, name))...)
+	}
+	return files
 }
 
 // Files are the paths of all files, sorted.
@@ -78,7 +124,7 @@ func (s *Objects) PutContent(_ context.Context, path string, content []byte) err
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.clock = s.clock.Add(time.Millisecond)
-	s.files[path] = object{bytes.Clone(content), s.clock}
+	s.put(path, object{bytes.Clone(content), s.clock})
 	return nil
 }
 
@@ -103,31 +149,25 @@ func (s *Objects) Stat(_ context.Context, path string) (storagedriver.FileInfo, 
 		fields.Size, fields.ModTime = int64(len(file.content)), file.time
 		return storagedriver.FileInfoInternal{FileInfoFields: fields}, nil
 	}
-	for key := range s.files {
-		if strings.HasPrefix(key, path+"/") {
-			fields.IsDir = true
-			return storagedriver.FileInfoInternal{FileInfoFields: fields}, nil
-		}
+	if len(s.folders[path]) > 0 {
+		fields.IsDir = true
+		return storagedriver.FileInfoInternal{FileInfoFields: fields}, nil
 	}
 	return nil, s.notFound(path)
 }
 
 // List implements storagedriver.StorageDriver.
-func (s *Objects) List(_ context.Context, path string) ([]string, error) {
+func (s *Objects) List(_ context.Context, folder string) ([]string, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	prefix := strings.TrimSuffix(path, "/") + "/"
-	found := map[string]struct{}{}
-	for key := range s.files {
-		if rest, ok := strings.CutPrefix(key, prefix); ok {
-			name, _, _ := strings.Cut(rest, "/")
-			found[prefix+name] = struct{}{}
-		}
+	if len(s.folders[folder]) == 0 && folder != "/" {
+		return nil, s.notFound(folder)
 	}
-	if len(found) == 0 && path != "/" {
-		return nil, s.notFound(path)
+	paths := slices.Sorted(maps.Keys(s.folders[folder]))
+	for i, name := range paths {
+		paths[i] = path.Join(folder, name)
 	}
-	return slices.Sorted(maps.Keys(found)), nil
+	return paths, nil
 }
 
 // Move implements storagedriver.StorageDriver.
@@ -138,8 +178,8 @@ func (s *Objects) Move(_ context.Context, source, dest string) error {
 	if !ok {
 		return s.notFound(source)
 	}
-	delete(s.files, source)
-	s.files[dest] = file
+	s.remove(source)
+	s.put(dest, file)
 	return nil
 }
 
@@ -147,12 +187,12 @@ func (s *Objects) Move(_ context.Context, source, dest string) error {
 func (s *Objects) Delete(_ context.Context, path string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	before := len(s.files)
-	maps.DeleteFunc(s.files, func(key string, _ object) bool {
-		return key == path || strings.HasPrefix(key, path+"/")
-	})
-	if len(s.files) == before {
+	files := s.below(path)
+	if len(files) == 0 {
 		return s.notFound(path)
+	}
+	for _, file := range files {
+		s.remove(file)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
@@ -56,6 +57,8 @@ type Manifest struct {
 	ContentType string `json:"-"`
 	// Raw replaces the bytes where it is not nil.
 	Raw []byte `json:"-"`
+
+	algorithm digest.Algorithm // of its digest, canonical if empty
 
 	SchemaVersion int               `json:"schemaVersion,omitempty"`
 	MediaType     string            `json:"mediaType,omitempty"`
@@ -125,6 +128,12 @@ func (m Manifest) Typed(artifactType string) Manifest {
 	return m
 }
 
+// By is the manifest with a digest of another algorithm.
+func (m Manifest) By(algorithm digest.Algorithm) Manifest {
+	m.algorithm = algorithm
+	return m
+}
+
 // Bytes are what is pushed.
 func (m Manifest) Bytes() []byte {
 	if m.Raw != nil {
@@ -134,7 +143,9 @@ func (m Manifest) Bytes() []byte {
 }
 
 // Digest is that of the bytes.
-func (m Manifest) Digest() digest.Digest { return digest.FromBytes(m.Bytes()) }
+func (m Manifest) Digest() digest.Digest {
+	return cmp.Or(m.algorithm, digest.Canonical).FromBytes(m.Bytes())
+}
 
 // Descriptor describes the manifest as another one refers to it.
 func (m Manifest) Descriptor() Descriptor {

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -8,6 +9,8 @@ import (
 	"regexp"
 	"strconv"
 	"testing"
+
+	"github.com/oras-distribution/registry/internal/layout"
 )
 
 // Response is an answer that has been read. The methods that expect something fail the
@@ -113,9 +116,12 @@ func (r *Response) ExpectLength(head int) *Response {
 	return r.ExpectHeader("Content-Length", strconv.Itoa(length))
 }
 
-// Errors are the entries of an error body.
+// Errors are the entries of an error body. It expects them to show no path of the storage.
 func (r *Response) Errors() []Error {
 	r.t.Helper()
+	if bytes.Contains(r.Body, []byte(layout.Root)) {
+		r.t.Errorf("an error shows where something is stored: %s", r)
+	}
 	var body struct{ Errors []Error }
 	r.JSON(&body)
 	return body.Errors

@@ -56,9 +56,8 @@ func (s *Seed) Blob(content []byte) Descriptor {
 // Manifest stores a manifest without a link to its subject, as a stock registry
 // does.
 func (s *Seed) Manifest(m Manifest) Descriptor {
-	content := m.Bytes()
-	d := Descriptor{MediaType: m.ContentType, Digest: digest.FromBytes(content), Size: int64(len(content))}
-	s.Put(layout.BlobData(d.Digest), content)
+	d := m.Descriptor()
+	s.Put(layout.BlobData(d.Digest), m.Bytes())
 	s.Put(layout.RevisionLink(s.Repository, d.Digest), []byte(d.Digest))
 	return d
 }
@@ -72,6 +71,9 @@ func (s *Seed) Referrer(m Manifest) Descriptor {
 
 // Link links a manifest, which need not be there, to a subject.
 func (s *Seed) Link(subject, referrer digest.Digest) {
+	if referrer.Algorithm() != digest.Canonical {
+		s.Put(layout.OtherReferrers(s.Repository, subject), []byte(subject))
+	}
 	s.Put(layout.ReferrerLink(s.Repository, subject, referrer), []byte(referrer))
 }
 

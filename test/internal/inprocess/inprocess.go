@@ -18,6 +18,8 @@ import (
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/sirupsen/logrus"
 
+	"github.com/oras-distribution/registry/extensions/browse"
+	"github.com/oras-distribution/registry/extensions/mirror"
 	"github.com/oras-distribution/registry/extensions/oci"
 	"github.com/oras-distribution/registry/extensions/oras"
 	"github.com/oras-distribution/registry/internal/namespace"
@@ -37,6 +39,14 @@ type Options struct {
 	Wait string
 	// CacheSize is extensions.referrers.cachesize, where it is not 0.
 	CacheSize int
+	// Browse is extensions.browse.enabled.
+	Browse bool
+	// Pace is extensions.collection.pace, where it is not 0.
+	Pace time.Duration
+	// Retention is extensions.retention in one line of YAML, where it is not empty.
+	Retention string
+	// Mirror is extensions.mirror, where it is not empty.
+	Mirror string
 }
 
 // Registry is a running registry. Its Client talks to it without a connection: a request
@@ -66,11 +76,23 @@ func Start(t testing.TB, driver storagedriver.StorageDriver, options Options) *R
 	if options.CacheSize != 0 {
 		text += fmt.Sprintf("    cachesize: %d\n", options.CacheSize)
 	}
+	if options.Browse {
+		text += "  browse:\n    enabled: true\n"
+	}
+	if options.Pace != 0 {
+		text += fmt.Sprintf("  collection:\n    pace: %s\n", options.Pace)
+	}
+	if options.Retention != "" {
+		text += "  retention: " + options.Retention + "\n"
+	}
+	if options.Mirror != "" {
+		text += "  mirror: " + options.Mirror + "\n"
+	}
 	config, err := registry.ParseConfig([]byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := registry.New(context.Background(), config, oras.New(), oci.New())
+	r, err := registry.New(context.Background(), config, oras.New(), oci.New(), mirror.New(), browse.New())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,16 +30,22 @@ type Repository struct {
 	number atomic.Int64
 }
 
-// NewRepository makes a repository with images for subjects.
+// NewRepository makes a repository with images for subjects, every other one pushed by
+// its sha512 digest, and with a layer that is.
 func NewRepository(name string, subjects int, clients ...*harness.Client) *Repository {
 	r := &Repository{Name: name, Clients: clients, Ledger: NewLedger()}
 	r.Config = clients[0].PushBlob(name, []byte(`{"architecture":"amd64","os":"linux"}`))
 	r.Config.MediaType = harness.MediaTypeOCIConfig
-	r.Layer = clients[0].PushBlob(name, []byte("layer"))
+	r.Layer = clients[0].PushBlobAs(name, []byte("layer"), digest.SHA512)
 	r.Layer.MediaType = harness.MediaTypeOCILayer
 	for i := range subjects {
 		image := harness.OCIImage(r.Config, r.Layer).Annotated("image", fmt.Sprint(i))
-		r.Subjects = append(r.Subjects, clients[0].MustPush(name, fmt.Sprintf("v%d", i), image))
+		reference := fmt.Sprintf("v%d", i)
+		if i%2 == 1 {
+			image = image.By(digest.SHA512)
+			reference = image.Digest().String() + "?tag=" + reference
+		}
+		r.Subjects = append(r.Subjects, clients[0].MustPush(name, reference, image))
 	}
 	return r
 }
@@ -47,7 +53,8 @@ func NewRepository(name string, subjects int, clients ...*harness.Client) *Repos
 // Any is one of the clients.
 func (r *Repository) Any() *harness.Client { return r.Clients[rand.IntN(len(r.Clients))] }
 
-// Referrer makes a new manifest of one of the kinds that refer to a subject.
+// Referrer makes a new manifest of one of the kinds that refer to a subject. Every
+// fifth is pushed by its sha512 digest.
 func (r *Repository) Referrer(subject harness.Descriptor) harness.Manifest {
 	n := r.number.Add(1)
 	var m harness.Manifest
@@ -60,6 +67,9 @@ func (r *Repository) Referrer(subject harness.Descriptor) harness.Manifest {
 		m = harness.OCIArtifact("test/artifact", r.Layer)
 	case 3:
 		m = harness.OCIIndex().Typed("test/index")
+	}
+	if n%5 == 0 {
+		m = m.By(digest.SHA512)
 	}
 	return m.To(subject).Annotated("number", fmt.Sprint(n))
 }
@@ -123,8 +133,8 @@ func (r *Repository) Get(ctx context.Context, c *harness.Client, d digest.Digest
 	if err := expect(resp, err, http.StatusOK, http.StatusNotFound); err != nil {
 		return false, err
 	}
-	if resp.Status == http.StatusOK && digest.FromBytes(resp.Body) != d {
-		return true, fmt.Errorf("the bytes of %s have the digest %s", d, digest.FromBytes(resp.Body))
+	if got := d.Algorithm().FromBytes(resp.Body); resp.Status == http.StatusOK && got != d {
+		return true, fmt.Errorf("the bytes of %s have the digest %s", d, got)
 	}
 	return resp.Status == http.StatusOK, nil
 }

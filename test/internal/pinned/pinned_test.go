@@ -1,3 +1,5 @@
+//go:build e2e
+
 package pinned_test
 
 import (
@@ -12,20 +14,25 @@ import (
 )
 
 // TestBuilt builds everything and checks that each executable has the module and version
-// in test/clients/go.mod. Without Go's build cache it takes some minutes, so it is run
+// in the go.mod that pins it. Without Go's build cache it takes some minutes, so it is run
 // before the tests that need the clients.
 func TestBuilt(t *testing.T) {
+	pinned.DeployTools(t)
 	clients := pinned.Clients(t)
-	content, err := os.ReadFile(filepath.Join(harness.Root(), "test", "clients", "go.mod"))
-	if err != nil {
-		t.Fatal(err)
+	var pins []string
+	for _, module := range []string{"clients", "deploy/tools"} {
+		content, err := os.ReadFile(filepath.Join(harness.Root(), "test", module, "go.mod"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		pins = append(pins, strings.Fields(string(content))...)
 	}
-	pins := strings.Fields(string(content))
 	for path, module := range map[string]string{
 		filepath.Join(clients, "oras"):   "oras.land/oras",
 		filepath.Join(clients, "regctl"): "github.com/regclient/regclient",
 		filepath.Join(clients, "crane"):  "github.com/google/go-containerregistry",
 		filepath.Join(clients, "cosign"): "github.com/sigstore/cosign/v3",
+		pinned.Promtool(t):               "github.com/prometheus/prometheus",
 		pinned.Conformance(t):            "github.com/opencontainers/distribution-spec/conformance",
 	} {
 		info, err := buildinfo.ReadFile(path)
@@ -33,7 +40,7 @@ func TestBuilt(t *testing.T) {
 			t.Fatalf("%s: %v", path, err)
 		}
 		if info.Main.Path != module || !pinnedAt(pins, module, info.Main.Version) {
-			t.Errorf("%s is %s %s, test/clients/go.mod pins another one", path, info.Main.Path, info.Main.Version)
+			t.Errorf("%s is %s %s, go.mod pins another one", path, info.Main.Path, info.Main.Version)
 		}
 	}
 }

@@ -1,0 +1,2 @@
+// Package browse tests the pages that people look at: over HTTP, and in a browser.
+package browse
