@@ -1,35 +1,36 @@
-# The image of the registry is the last stage: `make image`.
+# The image of the registry, from source: `docker build .`, or `make image`. It builds with
+# BuildKit, with Docker's legacy builder and with Podman; so it does not name a
+# $BUILDPLATFORM, which the legacy builder does not know.
 #
-# The stage `local` is the same image made from a binary that was built outside,
-# for a machine that cannot pull the Go image: `make image-local`. It stands
-# first so that builders which run all stages in order need nothing else.
+# `make image-local` and `make release` build the last stage alone, with files that were built
+# outside of containers.
 
 ARG GO_VERSION=1.26
 
-# What both images have in common.
-FROM scratch AS base
-ENV PATH=/bin
-EXPOSE 5000
-USER 65532:65532
-ENTRYPOINT ["registry"]
-CMD ["serve", "/etc/distribution/config.yml"]
-
-FROM base AS local
-COPY dist/rootfs/ /
-COPY --chown=65532:65532 dist/data/ /var/lib/registry/
-VOLUME ["/var/lib/registry"]
-
-FROM --platform=$BUILDPLATFORM golang:${GO_VERSION} AS build
+FROM docker.io/library/golang:${GO_VERSION} AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
 ARG VERSION=unknown
-ARG TARGETOS
+ARG REVISION=unknown
 ARG TARGETARCH
-RUN GOOS=$TARGETOS GOARCH=$TARGETARCH make rootfs VERSION=$VERSION
+RUN make rootfs ARCH=$TARGETARCH VERSION=$VERSION REVISION=$REVISION
 
-FROM base
-COPY --from=build /src/dist/rootfs/ /
-COPY --from=build --chown=65532:65532 /src/dist/data/ /var/lib/registry/
+FROM scratch
+ARG TARGETARCH
+COPY --from=build /src/dist/image/rootfs/$TARGETARCH/ /
+COPY --chown=65532:65532 --from=build /src/dist/image/data/ /var/lib/registry/
+# Blobs on their way from other registries are temporary files.
+COPY --chown=65532:65532 --from=build /src/dist/image/data/ /tmp/
+LABEL org.opencontainers.image.title="registry" \
+      org.opencontainers.image.description="A container registry with ORAS artifacts and OCI 1.1 referrers, on distribution" \
+      org.opencontainers.image.source="https://github.com/oras-distribution/registry" \
+      org.opencontainers.image.documentation="https://github.com/oras-distribution/registry/blob/main/README.md" \
+      org.opencontainers.image.licenses="Apache-2.0"
+ENV PATH=/bin
+EXPOSE 5000
 VOLUME ["/var/lib/registry"]
+USER 65532:65532
+ENTRYPOINT ["registry"]
+CMD ["serve", "/etc/distribution/config.yml"]
