@@ -1,7 +1,8 @@
-// Package demo runs the walkthrough of README.md, as `make demo` does.
+// Package demo runs the walkthrough of docs/walkthrough.md, as `make demo` does.
 package demo
 
 import (
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -16,16 +17,39 @@ func TestWalkthroughWithCurl(t *testing.T) {
 	walk(t, "curl")
 }
 
-func walk(t *testing.T, way string) {
+// Pasted into bash, it prints what it should and nothing else.
+func TestWalkthroughPastedIntoBash(t *testing.T) {
+	t.Parallel()
+	paste(t, "bash", "--norc", "--noprofile", "-o", "history", "-o", "histexpand", "-s")
+}
+
+// walk runs the walkthrough and checks what it shows.
+func walk(t *testing.T, way string, shell ...string) (stderr string) {
 	t.Helper()
-	output, err := exec.CommandContext(t.Context(), "./walkthrough", harness.Binary(t), way).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, output)
+	for _, file := range []string{"walkthrough", "../../docs/walkthrough.md"} { // go test does not cache the result if they change
+		if _, err := os.Stat(file); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if !strings.HasSuffix(string(output), "\nVerified OK\n") {
-		t.Errorf("the walkthrough does not end with the verified signature:\n%s", output)
+	cmd := exec.CommandContext(t.Context(), "./walkthrough", append([]string{harness.Binary(t), way}, shell...)...)
+	var stdout, errs strings.Builder
+	cmd.Stdout, cmd.Stderr = &stdout, &errs
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v\n%s%s", err, stdout.String(), errs.String())
 	}
-	if got := strings.Count(string(output), `"artifactType": "signature/example"`); got != 2 {
-		t.Errorf("the signature is shown %d times, want once in the listing and once as a manifest:\n%s", got, output)
+	if !strings.HasSuffix(stdout.String(), "Verified OK\n") {
+		t.Errorf("the walkthrough does not end with the verified signature:\n%s%s", stdout.String(), errs.String())
+	}
+	if got := strings.Count(stdout.String(), `"artifactType": "signature/example"`); got != 2 {
+		t.Errorf("the signature is shown %d times, want once in the listing and once as a manifest:\n%s", got, stdout.String())
+	}
+	return errs.String()
+}
+
+// paste runs the walkthrough in a shell that reads the commands as if they were typed.
+func paste(t *testing.T, shell ...string) {
+	t.Helper()
+	if noise := walk(t, "curl", shell...); noise != "" {
+		t.Errorf("%s\nsays, beside the output of the commands:\n%s", strings.Join(shell, " "), noise)
 	}
 }
