@@ -21,6 +21,7 @@ func TestReplicas(t *testing.T) {
 	s := up(t)
 	t.Run("clients", func(t *testing.T) { useClients(t, s) })
 	w := &work{repo: load.NewRepository("team/app", 4, s.client())}
+	s.client().LeaveUpload("team/app")
 	// While a proxy passes requests to replicas that are ready, nobody notices a new version.
 	t.Run("rolling restart", func(t *testing.T) {
 		w.while(t, true, func() { s.do("rolling") })

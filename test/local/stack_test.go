@@ -107,14 +107,8 @@ func (s *stack) do(args ...string) {
 	s.t.Logf("%s took %s", strings.Join(args, " "), time.Since(started).Round(time.Millisecond))
 }
 
-// client is a client of the proxy. It opens a connection for each request: a proxy that is
-// told of other upstreams closes those that are idle, and then clients have to repeat a
-// request that they have just sent.
-func (s *stack) client() *harness.Client {
-	client := harness.NewClient(s.t, "http://"+s.addr)
-	client.HTTP.Transport.(*http.Transport).DisableKeepAlives = true
-	return client
-}
+// client is a client of the proxy.
+func (s *stack) client() *harness.Client { return harness.NewClient(s.t, "http://"+s.addr) }
 
 // registry runs a command of the registry on the configuration of the replicas.
 func (s *stack) registry(args ...string) harness.Result {

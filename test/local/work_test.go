@@ -67,9 +67,6 @@ func (w *work) while(t *testing.T, strict bool, happens func()) {
 	if err := group.Wait(); err != nil {
 		t.Error(err)
 	}
-	if repeated := w.repeated.Load(); strict && repeated > mostInterfered {
-		t.Errorf("%d requests had to be sent again, more than %d", repeated, mostInterfered)
-	}
 	t.Logf("%d requests were answered, %d were sent again", w.done.Load(), w.repeated.Load())
 }
 
@@ -140,14 +137,6 @@ var errWrong = errors.New("a wrong answer")
 // refused are answers of the registry, or of the proxy, that no repetition changes.
 var refused = regexp.MustCompile(`: 4\d\d `)
 
-// interfered is what no replica is to blame for: the answer to a new upload while the folder
-// goes that another one was in, because the gateway stores objects as files and distribution
-// gives up; and a connection to the proxy that the kernel has refused to make.
-var interfered = regexp.MustCompile(`POST \S+/blobs/uploads/: 500 |connect: connection reset by peer`)
-
-// mostInterfered is how often that may happen where nothing else may fail.
-const mostInterfered = 5
-
 // again sends a request until it succeeds.
 func (w *work) again(ctx context.Context, send func() error) error {
 	for until := time.Now().Add(patience); ; {
@@ -156,7 +145,7 @@ func (w *work) again(ctx context.Context, send func() error) error {
 			w.done.Add(1)
 			return nil
 		}
-		if w.strict && !interfered.MatchString(err.Error()) || errors.Is(err, errWrong) || refused.MatchString(err.Error()) || time.Now().After(until) {
+		if w.strict || errors.Is(err, errWrong) || refused.MatchString(err.Error()) || time.Now().After(until) {
 			return err
 		}
 		w.repeated.Add(1)

@@ -100,6 +100,9 @@ func (w *world) start() {
 		n.up(n.registry.Client())
 		w.nodes = append(w.nodes, n)
 	}
+	for _, repository := range repositories {
+		w.nodes[0].registry.Client().LeaveUpload(repository)
+	}
 	w.config = w.nodes[0].registry.Config
 }
 

@@ -219,6 +219,14 @@ func (c *Client) TryPushBlob(ctx context.Context, repository string, content []b
 	return desc, c.upload(ctx, repository, content, desc.Digest)
 }
 
+// LeaveUpload begins an upload and leaves it. The S3 gateway of the tests keeps objects as
+// files and removes folders that are empty; while it removes the one of a repository's
+// uploads, it cannot begin another one there.
+func (c *Client) LeaveUpload(repository string) {
+	c.t.Helper()
+	c.Send(http.MethodPost, "/v2/"+repository+"/blobs/uploads/", nil).Expect(http.StatusAccepted)
+}
+
 // upload pushes a blob with two requests.
 func (c *Client) upload(ctx context.Context, repository string, content []byte, d digest.Digest) error {
 	started, err := c.Do(ctx, Request{Method: http.MethodPost, Path: "/v2/" + repository + "/blobs/uploads/"})
