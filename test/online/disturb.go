@@ -43,7 +43,7 @@ func (w *world) disturbUntil(ctx context.Context) {
 func (w *world) leaveAlone(ctx context.Context) {
 	w.tally.read(w.nodes)
 	before := w.tally.get().blobs
-	for range 60 {
+	for range 180 {
 		if w.tally.read(w.nodes); w.tally.get().blobs > before || pause(ctx, w.Pace) != nil {
 			return
 		}
