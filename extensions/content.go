@@ -35,6 +35,14 @@ type Services struct {
 	Prefix string
 	// ReadOnly says that nothing may be stored.
 	ReadOnly bool
+	// Origin is the registry that this one is a pull-through cache of, nil unless the
+	// configuration has `proxy.remoteurl`, and no `proxy.exec`. Clients get manifests, blobs and tags through
+	// distribution then, whatever a Decorator makes of the namespace. Routes are served only if
+	// a Decorator has replaced Referrers: the index knows no more than what clients pulled.
+	Origin *Origin
+	// Unlisted reports whether no listing has manifests of a media type, because the
+	// extension that brings it is disabled.
+	Unlisted func(mediaType string) bool
 	// Metrics says that metrics are served: an extension registers its own if they are.
 	Metrics bool
 	// Allowed reports whether the client that has sent a request may pull from all of
@@ -58,6 +66,10 @@ type Services struct {
 
 // TokenServer is the server that issues tokens, as the configuration names it.
 type TokenServer struct{ Realm, Service string }
+
+// Origin is the registry that a pull-through cache is of: its URL, which has a scheme and a
+// host, and the account there, empty for none.
+type Origin struct{ URL, Username, Password string }
 
 // Records keeps what an extension has found out about the content of a repository, shared
 // by all replicas. A record is lost with its repository.

@@ -28,6 +28,21 @@ type Configurer interface {
 	Configure(section Section) error
 }
 
+// Checker is implemented by extensions that do not fit every registry.
+type Checker interface {
+	// Check says why the extension does not fit this one. It is called once, after
+	// Configure, if the extension is enabled. After an error the registry does not start.
+	Check(kind Kind) error
+}
+
+// Kind is what kind of registry the configuration makes.
+type Kind struct {
+	// ReadOnly says that nothing may be stored.
+	ReadOnly bool
+	// Cache says that it is a pull-through cache of another one (`proxy.remoteurl`).
+	Cache bool
+}
+
 // Optional is implemented by extensions that are not to be enabled everywhere.
 type Optional interface {
 	// EnabledByDefault is the extension's key `enabled` where the configuration has none. It

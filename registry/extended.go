@@ -49,6 +49,9 @@ func extend(config *config.Config, list []extensions.Extension) (*extended, erro
 		wrong = errors.Join(wrong, err)
 		if enabled {
 			x.enabled = append(x.enabled, e)
+			if checker, ok := e.(extensions.Checker); ok {
+				wrong = errors.Join(wrong, checker.Check(extensions.Kind{ReadOnly: config.ReadOnly(), Cache: config.IsProxy()}))
+			}
 		}
 		if typer, ok := e.(extensions.ManifestTyper); ok {
 			for _, kind := range typer.ManifestTypes() {

@@ -179,12 +179,12 @@ func (i *instance) decorate(inner distribution.Namespace, driver storagedriver.S
 	})
 	i.driver = driver
 	i.content = extensions.Content{Namespace: i.namespace, Referrers: i.index}
-	if i.config.IsProxy() {
-		return i.namespace, nil
-	}
 	i.controller = i.accessController()
 	if i.content, err = i.extensions.decorate(i.services, i.content); err != nil {
 		return nil, err
+	}
+	if i.config.IsProxy() {
+		return i.namespace, nil
 	}
 	if i.recorder != nil { // what clients pull, and not what extensions look at
 		return namespace.Pulls(i.content.Namespace, i.recorder.Pulled), nil
@@ -199,6 +199,8 @@ func (i *instance) services(content extensions.Content, e extensions.Extension) 
 		Descriptions: i.extensions.descriptions(),
 		Prefix:       strings.TrimRight(i.config.Stock.HTTP.Prefix, "/"),
 		ReadOnly:     i.config.ReadOnly(),
+		Origin:       i.origin(),
+		Unlisted:     i.extensions.index.Unlisted,
 		Metrics:      i.config.Stock.HTTP.Debug.Prometheus.Enabled,
 		Allowed:      router.Allowed(i.controller),
 		Tagged:       i.tagged,
@@ -209,6 +211,22 @@ func (i *instance) services(content extensions.Content, e extensions.Extension) 
 	}
 }
 
+// origin is the registry that a pull-through cache is of, if its account is known.
+func (i *instance) origin() *extensions.Origin {
+	proxy := i.config.Stock.Proxy
+	if proxy.RemoteURL == "" || proxy.Exec != nil {
+		return nil
+	}
+	return &extensions.Origin{URL: proxy.RemoteURL, Username: proxy.Username, Password: proxy.Password}
+}
+
+// listsNothing reports whether this is a pull-through cache whose referrers no extension
+// knows. The index has only those that clients happened to pull, so no listings are served at
+// all, and clients fall back to the tags of the upstream registry.
+func (i *instance) listsNothing() bool {
+	return i.config.IsProxy() && i.content.Referrers == extensions.Lister(i.index)
+}
+
 // work begins work that is not a request's.
 func (i *instance) work(ctx context.Context) (context.Context, func() error) {
 	if i.replica == nil {
@@ -217,9 +235,7 @@ func (i *instance) work(ctx context.Context) (context.Context, func() error) {
 	return i.replica.Work(ctx)
 }
 
-// handler adds the extensions to next, the handler of distribution. A pull-through
-// cache only knows the referrers that clients happened to pull, so it serves no
-// listings at all, and clients fall back to the tags of the upstream registry.
+// handler adds the extensions to next, the handler of distribution.
 func (i *instance) handler(next http.Handler) http.Handler {
 	if i.replica != nil {
 		next = router.Answering(next, func(r *http.Request) (context.Context, router.Section) {
@@ -236,7 +252,7 @@ func (i *instance) handler(next http.Handler) http.Handler {
 		}
 	}
 	next = router.Recovering(router.Guarded(router.Concealing(router.ByDigest(next, layout.Algorithms()[1:]))))
-	if i.config.IsProxy() {
+	if i.listsNothing() {
 		return next
 	}
 	http := i.config.Stock.HTTP
@@ -247,7 +263,9 @@ func (i *instance) handler(next http.Handler) http.Handler {
 		Metrics:    http.Debug.Prometheus.Enabled,
 		Controller: i.controller,
 	}
-	next = router.Checked(router.Monolithic(next), options)
+	if !i.config.IsProxy() { // which takes no pushes
+		next = router.Checked(router.Monolithic(next), options)
+	}
 	routes := i.extensions.routes(func(e extensions.Extension) extensions.Services { return i.services(i.content, e) })
 	routed, err := router.New(next, routes, options)
 	if err != nil {

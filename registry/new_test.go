@@ -108,6 +108,47 @@ func TestSeveralRegistries(t *testing.T) {
 	}
 }
 
+// lists is an extension with a route, and maybe referrers of its own.
+type lists struct{ own bool }
+
+func (lists) Name() string { return "lists" }
+
+func (l lists) Decorate(services extensions.Services) (extensions.Content, error) {
+	if l.own {
+		services.Referrers = struct{ extensions.Lister }{services.Referrers}
+	}
+	return services.Content, nil
+}
+
+func (lists) Routes(extensions.Services) []extensions.Route {
+	return []extensions.Route{{Name: "lists", Path: "/v2/{name}/lists", Serve: func(http.ResponseWriter, *http.Request, extensions.Target) error { return nil }}}
+}
+
+// A pull-through cache has the routes of extensions only if one of them knows more of referrers
+// than what clients have pulled: a short list would be wrong.
+func TestRoutesOfCaches(t *testing.T) {
+	origin := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer origin.Close()
+	for own, status := range map[bool]int{true: http.StatusOK, false: http.StatusNotFound} {
+		config, err := registry.ParseConfig([]byte("version: 0.1\nstorage: inmemory\nproxy: {remoteurl: '" + origin.URL + "'}\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := registry.New(t.Context(), config, lists{own})
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer := httptest.NewRecorder()
+		r.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/v2/app/lists", nil))
+		if answer.Code != status {
+			t.Errorf("with referrers of its own %t: status %d", own, answer.Code)
+		}
+		if err := r.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // expectQuiet waits for all of our goroutines to end.
 func expectQuiet(t *testing.T) {
 	t.Helper()

@@ -29,6 +29,9 @@ const root = "/ui/"
 
 // Routes implements extensions.Router.
 func (e *Extension) Routes(services extensions.Services) []extensions.Route {
+	if services.Origin != nil { // a cache knows nothing of what nobody has pulled
+		return nil
+	}
 	s := newSite(services)
 	e.site = s
 	routes := []extensions.Route{
@@ -48,4 +51,9 @@ func (e *Extension) Routes(services extensions.Services) []extensions.Route {
 }
 
 // Rewrite implements extensions.Rewriter.
-func (e *Extension) Rewrite(next http.Handler) http.Handler { return e.site.surround(next) }
+func (e *Extension) Rewrite(next http.Handler) http.Handler {
+	if e.site == nil {
+		return next
+	}
+	return e.site.surround(next)
+}

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/oras-distribution/registry/extensions"
 )
 
@@ -19,6 +21,7 @@ import (
 type Extension struct {
 	names     names
 	upstreams map[string]*upstream
+	whole     *upstream // of a pull-through cache of distribution's, which is one of all of it
 	prefix    string
 	downloads *downloads
 }
@@ -50,14 +53,27 @@ func (e *Extension) Configure(section extensions.Section) error {
 	return err
 }
 
+// Check implements extensions.Checker.
+func (e *Extension) Check(kind extensions.Kind) error {
+	switch {
+	case len(e.upstreams) == 0:
+		return nil
+	case kind.Cache:
+		return errors.New("extensions.mirror.upstreams: cannot be given together with proxy.remoteurl")
+	case kind.ReadOnly:
+		return errors.New("extensions.mirror.upstreams: a read-only registry cannot store what its upstreams have")
+	}
+	return nil
+}
+
 // Decorate implements extensions.Decorator.
 func (e *Extension) Decorate(services extensions.Services) (extensions.Content, error) {
 	e.prefix = services.Prefix
 	switch {
+	case services.Origin != nil:
+		return e.list(services), nil
 	case len(e.upstreams) == 0:
 		return services.Content, nil
-	case services.ReadOnly:
-		return services.Content, errors.New("extensions.mirror.upstreams: a read-only registry cannot store what its upstreams have")
 	}
 	metrics := newMetrics(services.Metrics)
 	for _, u := range e.upstreams {
@@ -71,9 +87,28 @@ func (e *Extension) Decorate(services extensions.Services) (extensions.Content, 
 	}, nil
 }
 
+// list lists who refers to what distribution's pull-through cache serves.
+func (e *Extension) list(services extensions.Services) extensions.Content {
+	origin := *services.Origin
+	u, problems := upstreamKeys{URL: origin.URL, Username: origin.Username, Password: origin.Password}.upstream("proxy")
+	if len(problems) == 0 && u.path != "" { // distribution takes it for what stands before /v2/
+		problems = append(problems, problem{"url", "must be a host without a path"})
+	}
+	if len(problems) > 0 {
+		logrus.Warnf("mirror: the referrers of what this cache serves are not listed: proxy.remote%s %s", problems[0].key, problems[0].reason)
+		return services.Content
+	}
+	u.connect(newMetrics(services.Metrics))
+	e.whole = u
+	return extensions.Content{
+		Namespace: services.Namespace,
+		Referrers: &lister{Lister: services.Referrers, extension: e, store: newStore(services)},
+	}
+}
+
 // Rewrite implements extensions.Rewriter.
 func (e *Extension) Rewrite(next http.Handler) http.Handler {
-	if len(e.upstreams) == 0 {
+	if len(e.upstreams) == 0 && e.whole == nil {
 		return next
 	}
 	return &rewriter{Extension: e, next: next}
@@ -99,6 +134,9 @@ func (e *Extension) Close(ctx context.Context) error {
 // origin is where the content of a repository comes from, and its name there; nil for a
 // repository of this registry's own.
 func (e *Extension) origin(repository string) *origin {
+	if e.whole != nil {
+		return e.whole.origin(repository, repository)
+	}
 	name, below, ok := strings.Cut(repository, "/")
 	u := e.upstreams[name]
 	if u == nil || !ok {

@@ -29,11 +29,12 @@ type lister struct {
 
 // listed is what an origin says about the referrers of a subject.
 type listed struct {
-	Listed []digest.Digest `json:"listed"`
+	Listed []digest.Digest `json:"listed"` // sorted
 	// Gone was listed before. It is still here, where nothing removes it before a garbage
 	// collection does.
 	Gone []digest.Digest `json:"gone,omitempty"`
-	// Unrelated is listed, and does not name the subject.
+	// Unrelated is listed, and does not name the subject, or is of a type that is not listed
+	// here.
 	Unrelated []digest.Digest `json:"unrelated,omitempty"`
 	// ETag is what the next list can be asked for with.
 	ETag string `json:"etag,omitempty"`
@@ -53,6 +54,17 @@ func (l listed) missing(set *extensions.ReferrerSet) (missing []digest.Digest) {
 		}
 	}
 	return missing
+}
+
+// others is what is here and was not listed: all that a pull-through cache has comes from its
+// origin, so it is gone there.
+func (l listed) others(set *extensions.ReferrerSet) (others []digest.Digest) {
+	for _, referrer := range set.Referrers {
+		if _, listed := slices.BinarySearch(l.Listed, referrer.Digest); !listed {
+			others = append(others, referrer.Digest)
+		}
+	}
+	return others
 }
 
 // emptyTTL is how much sooner than others an empty list is asked for again: who signs an
@@ -100,6 +112,9 @@ func (l *lister) Referrers(ctx context.Context, name string, subject digest.Dige
 	}
 	if err != nil {
 		return nil, err
+	}
+	if l.extension.whole != nil {
+		return set.Without(said.others(set)), nil
 	}
 	return set.Without(said.Gone), nil
 }
@@ -183,7 +198,7 @@ func (r *repository) confirm(ctx context.Context, subject digest.Digest) error {
 const getting = 8
 
 // get gets and stores the referrers that are not here. They are listed then, except for those
-// that it returns: they do not name the subject.
+// that it returns: they do not name the subject, or nothing of their type is listed.
 func (l *lister) get(ctx context.Context, r *repository, subject digest.Digest, list []digest.Digest) (unrelated []digest.Digest, err error) {
 	there, err := l.there(ctx, r, subject)
 	if err != nil {
@@ -216,16 +231,14 @@ func (l *lister) get(ctx context.Context, r *repository, subject digest.Digest, 
 		case related[i]:
 			return nil, here(fmt.Errorf("the referrer %s of %s has been stored, and is not listed", d, subject))
 		default:
-			logrus.WithFields(logrus.Fields{"vars.name": r.origin.repository, "upstream": r.origin.name}).
-				Warnf("mirror: the origin lists %s as a referrer of %s, which it does not name", d, subject)
 			unrelated = append(unrelated, d)
 		}
 	}
 	return unrelated, nil
 }
 
-// getReferrer gets a manifest that the origin lists, and stores it. It reports whether it names
-// the subject.
+// getReferrer gets a manifest that the origin lists, and stores it. It reports whether it is to
+// be listed here.
 func (r *repository) getReferrer(ctx context.Context, d, subject digest.Digest) (related bool, err error) {
 	m, err := r.fetch(ctx, d)
 	if isAbsent(err) {
@@ -234,7 +247,21 @@ func (r *repository) getReferrer(ctx context.Context, d, subject digest.Digest) 
 	if err != nil {
 		return false, err
 	}
-	return refersTo(m, subject), r.store.storing(ctx, r.origin.answering, func(ctx context.Context) error { return r.put(ctx, d, m) })
+	return r.isListed(d, m, subject), r.store.storing(ctx, r.origin.answering, func(ctx context.Context) error { return r.put(ctx, d, m) })
+}
+
+// isListed reports whether a manifest that the origin lists is one to list here.
+func (r *repository) isListed(d digest.Digest, m distribution.Manifest, subject digest.Digest) bool {
+	mediaType, _, err := m.Payload()
+	switch {
+	case err == nil && r.store.Unlisted(mediaType):
+		return false
+	case !refersTo(m, subject):
+		logrus.WithFields(logrus.Fields{"vars.name": r.origin.repository, "upstream": r.origin.name}).
+			Warnf("mirror: the origin lists %s as a referrer of %s, which it does not name", d, subject)
+		return false
+	}
+	return true
 }
 
 // refersTo reports whether a manifest names a subject. Docker's have none.

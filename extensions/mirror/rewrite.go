@@ -31,6 +31,10 @@ func (rw *rewriter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		rw.next.ServeHTTP(w, r)
 		return
 	}
+	if rw.whole != nil {
+		rw.list(w, r, parts[3])
+		return
+	}
 	ns := r.URL.Query().Get("ns")
 	repository, ok := rw.names.of(parts[2], ns)
 	if !ok { // otherwise it would mean the repository of this name here
@@ -46,13 +50,26 @@ func (rw *rewriter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		rw.next.ServeHTTP(w, r)
 		return
 	}
-	ctx, note := withNote(r.Context())
-	moved := r.WithContext(ctx)
 	if repository != parts[2] {
-		moved = r.Clone(ctx)
-		moved.URL.Path, moved.URL.RawPath = rw.prefix+parts[1]+repository+parts[3], ""
+		r = r.Clone(r.Context())
+		r.URL.Path, r.URL.RawPath = rw.prefix+parts[1]+repository+parts[3], ""
 	}
-	rw.next.ServeHTTP(&notingWriter{ResponseWriter: w, note: note, pause: upstream.pause}, moved)
+	rw.noting(w, r, upstream)
+}
+
+// list passes a request to a pull-through cache on. Only the lists of referrers are from here.
+func (rw *rewriter) list(w http.ResponseWriter, r *http.Request, behind string) {
+	if strings.HasPrefix(behind, "/referrers/") || strings.HasSuffix(behind, "/referrers") {
+		rw.noting(w, r, rw.whole)
+		return
+	}
+	rw.next.ServeHTTP(w, r)
+}
+
+// noting has the answer tell where it comes from.
+func (rw *rewriter) noting(w http.ResponseWriter, r *http.Request, u *upstream) {
+	ctx, note := withNote(r.Context())
+	rw.next.ServeHTTP(&notingWriter{ResponseWriter: w, note: note, pause: u.pause}, r.WithContext(ctx))
 }
 
 // note is what the content of a mirror tells the answer.

@@ -123,6 +123,14 @@ extensions:
 			"storage: inmemory\nlog: {level: loud}\nextensions: {oci: {enabled: maybe}}",
 			[]string{"error: configuration CONFIG", "error: extensions.oci.enabled"},
 		},
+		"a mirror that stores nothing": {
+			"storage: {inmemory: {}, maintenance: {readonly: {enabled: true}}}\nextensions: {mirror: {upstreams: {h: {url: 'https://h'}}}, oci: {enable: true}}",
+			[]string{"error: extensions.mirror.upstreams", "error: extensions.oci.enable"},
+		},
+		"a mirror and a cache": {
+			"storage: inmemory\nproxy: {remoteurl: 'https://h'}\nextensions: {mirror: {upstreams: {h: {url: 'https://h'}}}}",
+			[]string{"error: extensions.mirror.upstreams"},
+		},
 		"holders of anchors": {
 			"x-switch: &on {enabled: true}\nx-http: &http {addr: ':0'}\nstorage: {inmemory: {}, delete: *on}\nhttp: {<<: *http, net: tcp}",
 			nil,

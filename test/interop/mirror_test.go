@@ -71,8 +71,8 @@ func joined(digests []digest.Digest) string {
 	return strings.Join(lines, "\n")
 }
 
-// Clients that verify and discover get the same answers through a mirror as at its origin, with
-// and without an API for referrers there, and still when the origin is gone.
+// Clients that verify and discover get the same answers through a mirror, or a pull-through cache
+// of distribution's, as at its origin, with and without an API for referrers there, and still when the origin is gone.
 func TestClientsThroughAMirror(t *testing.T) {
 	t.Parallel()
 	for name, binary := range map[string]string{"this registry": "", "distribution": harness.StockBinary(t)} {
@@ -92,21 +92,29 @@ func TestClientsThroughAMirror(t *testing.T) {
 			w.run("notation", "sign", "mine", subject)
 
 			there := mirrored{w, image, "", w.Addr}.ask("there")
-			through := *w
-			through.Registry = harness.Start(t, harness.Options{Config: harness.Configf("extensions: {mirror: {upstreams: {origin: {url: %s, ttl: 0s}}}}", w.URL)})
-			here := mirrored{&through, image, "origin/", w.Addr}
-			same := func(when string, answers map[string]string) {
+			through := func(config, prefix string) mirrored {
+				other := *w
+				other.Registry = harness.Start(t, harness.Options{Config: harness.Configf(config, w.URL)})
+				return mirrored{&other, image, prefix, w.Addr}
+			}
+			ways := map[string]mirrored{
+				"mirror": through("extensions: {mirror: {upstreams: {origin: {url: %s, ttl: 0s}}}}", "origin/"),
+				"cache":  through("proxy: {remoteurl: %s}", ""),
+			}
+			same := func(when string) {
 				t.Helper()
-				for client, answer := range answers {
-					if answer != there[client] || answer == "" && client != "notation verify" {
-						t.Errorf("%s, %s: the answer is\n%s\nand at the origin\n%s", client, when, answer, there[client])
+				for way, here := range ways {
+					for client, answer := range here.ask(way + "-" + strings.ReplaceAll(when, " ", "-")) {
+						if answer != there[client] || answer == "" && client != "notation verify" {
+							t.Errorf("%s through a %s, %s: the answer is\n%s\nand at the origin\n%s", client, way, when, answer, there[client])
+						}
 					}
 				}
 			}
-			same("cold", here.ask("cold"))
-			same("warm", here.ask("warm"))
+			same("cold")
+			same("warm")
 			_ = w.Stop()
-			same("without the origin", here.ask("alone"))
+			same("without the origin")
 		})
 	}
 }
