@@ -80,9 +80,9 @@ func TestOperations(t *testing.T) {
 	for i := range 200 {
 		tag(harness.NewDriverSeed(t, driver, fmt.Sprintf("large/other-%03d", i)), "v1", digest.FromString("none"))
 	}
-	// The index writes down once what the manifests say.
+	// The index writes down once what the manifests say. A page would not wait for that.
 	first := inprocess.Start(t, driver, inprocess.Options{Browse: true, Wait: "10m"})
-	first.Get("/ui/image/" + large + "/v00001").Expect(http.StatusOK)
+	first.Referrers(harness.OCI, large, digest.FromString("none"))
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}

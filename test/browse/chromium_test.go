@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/oras-distribution/registry/test/internal/harness"
 )
 
@@ -252,7 +254,7 @@ func BenchmarkViews(b *testing.B) {
 	fill(harness.NewSeed(b, root, large), 10_000)
 	r := harness.Start(b, harness.Options{Root: root, Config: "extensions: {browse: {enabled: true}, referrers: {wait: 10m}}"})
 	c := r.Client()
-	c.Get("/ui/image/" + large + "/v00001").Expect(200) // until the index has read everything
+	c.Referrers(harness.OCI, large, digest.FromString("none")) // until the index has read everything
 	for _, path := range views() {
 		c.Get(path).Expect(200)
 		var answers []time.Duration
