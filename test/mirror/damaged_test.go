@@ -86,9 +86,7 @@ func TestDamagedManifestsAreGotAgain(t *testing.T) {
 				t.Helper()
 				content.damage(t, mirror.Root, how)
 				if !derived {
-					if err := os.RemoveAll(mirror.Root + layout.Derived("origin/app")); err != nil {
-						t.Fatal(err)
-					}
+					harness.RemoveAll(t, mirror.Root+layout.Derived("origin/app"))
 				}
 				if !remembered {
 					mirror.Restart()
@@ -129,9 +127,7 @@ func TestDamagedSubjectsKeepTheirLists(t *testing.T) {
 			for _, derived := range []bool{true, false} {
 				content.damage(t, mirror.Root, how)
 				if !derived {
-					if err := os.RemoveAll(mirror.Root + layout.Derived("origin/app")); err != nil {
-						t.Fatal(err)
-					}
+					harness.RemoveAll(t, mirror.Root+layout.Derived("origin/app"))
 				}
 				mirror.Restart()
 				for _, route := range harness.Routes() {
