@@ -17,16 +17,18 @@ import (
 // longest is how long clients push at most when something has still not happened.
 const longest = 5 * time.Minute
 
-// disturbUntil disturbs the registries until enough was pushed and has happened.
+// disturbUntil disturbs the registries in every way, until enough was pushed and has happened.
 func (w *world) disturbUntil(ctx context.Context) {
+	const ways = 4
 	started := time.Now()
-	for n := 0; !w.enough(time.Since(started)); n++ {
+	for n := 0; n < ways || !w.enough(time.Since(started)); n++ {
 		if pause(ctx, 3*w.Pace+rand.N(10*w.Pace)) != nil {
 			return
 		}
-		switch n % 4 {
-		case 0:
+		switch n % ways {
+		case 0: // no collector that was killed has to be waited for yet
 			w.rollOut()
+			w.leaveAlone(ctx)
 		case 1:
 			w.kill(w.any())
 		case 2:
@@ -43,7 +45,7 @@ func (w *world) disturbUntil(ctx context.Context) {
 func (w *world) leaveAlone(ctx context.Context) {
 	w.tally.read(w.nodes)
 	before := w.tally.get().blobs
-	for range 180 {
+	for range 60 {
 		if w.tally.read(w.nodes); w.tally.get().blobs > before || pause(ctx, w.Pace) != nil {
 			return
 		}
