@@ -33,12 +33,11 @@ type Services struct {
 	Descriptions []Description
 	// Prefix is http.prefix without a slash at its end: what stands before all paths.
 	Prefix string
-	// ReadOnly says that nothing may be stored.
-	ReadOnly bool
 	// Origin is the registry that this one is a pull-through cache of, nil unless the
-	// configuration has `proxy.remoteurl`, and no `proxy.exec`. Clients get manifests, blobs and tags through
-	// distribution then, whatever a Decorator makes of the namespace. Routes are served only if
-	// a Decorator has replaced Referrers: the index knows no more than what clients pulled.
+	// configuration has `proxy.remoteurl`, and no `proxy.exec`. Clients get manifests, blobs
+	// and tags through distribution then, whatever a Decorator makes of the namespace. Routes
+	// are served only if a Decorator has replaced Referrers: the index knows no more than what
+	// clients pulled.
 	Origin *Origin
 	// Unlisted reports whether no listing has manifests of a media type, because the
 	// extension that brings it is disabled.

@@ -198,7 +198,6 @@ func (i *instance) services(content extensions.Content, e extensions.Extension) 
 		Content:      content,
 		Descriptions: i.extensions.descriptions(),
 		Prefix:       strings.TrimRight(i.config.Stock.HTTP.Prefix, "/"),
-		ReadOnly:     i.config.ReadOnly(),
 		Origin:       i.origin(),
 		Unlisted:     i.extensions.index.Unlisted,
 		Metrics:      i.config.Stock.HTTP.Debug.Prometheus.Enabled,

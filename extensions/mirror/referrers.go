@@ -44,10 +44,7 @@ type listed struct {
 
 // missing is what was listed, and is not in a set.
 func (l listed) missing(set *extensions.ReferrerSet) (missing []digest.Digest) {
-	there := make(map[digest.Digest]bool, len(set.Referrers))
-	for _, referrer := range set.Referrers {
-		there[referrer.Digest] = true
-	}
+	there := digestsOf(set)
 	for _, d := range l.Listed {
 		if !there[d] && !slices.Contains(l.Unrelated, d) {
 			missing = append(missing, d)
@@ -282,9 +279,13 @@ func (l *lister) there(ctx context.Context, r *repository, subject digest.Digest
 	if err != nil {
 		return nil, here(err)
 	}
-	there := make(map[digest.Digest]bool, len(set.Referrers))
+	return digestsOf(set), nil
+}
+
+func digestsOf(set *extensions.ReferrerSet) map[digest.Digest]bool {
+	digests := make(map[digest.Digest]bool, len(set.Referrers))
 	for _, referrer := range set.Referrers {
-		there[referrer.Digest] = true
+		digests[referrer.Digest] = true
 	}
-	return there, nil
+	return digests
 }
